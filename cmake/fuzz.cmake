@@ -1,0 +1,10 @@
+# libFuzzer programs fuzz_<target>, one per tests/fuzz/fuzz_*.c (clang only).
+file(GLOB SP_FUZZ_SOURCES CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
+foreach(source ${SP_FUZZ_SOURCES})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source} $<TARGET_OBJECTS:sputnik_objects>)
+  target_include_directories(${name} PRIVATE include src)
+  target_compile_definitions(${name} PRIVATE ${SP_LIB_DEFS})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(${name} PRIVATE Threads::Threads m ${SP_LIB_PARTS})
+endforeach()

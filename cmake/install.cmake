@@ -1,0 +1,20 @@
+# What `make install` puts where: program, library, headers, pkg-config file, man pages, completions.
+install(TARGETS sputnik RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS sputnik_lib ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY include/sputnik DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+
+set(SP_PC_REQUIRES "")
+if(SP_HAVE_JANSSON)
+  string(APPEND SP_PC_REQUIRES " jansson")
+endif()
+if(SP_HAVE_PCRE2)
+  string(APPEND SP_PC_REQUIRES " libpcre2-8")
+endif()
+configure_file(cmake/sputnik.pc.in ${CMAKE_BINARY_DIR}/sputnik.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/sputnik.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+file(GLOB SP_MAN_PAGES CONFIGURE_DEPENDS man/*.1)
+install(FILES ${SP_MAN_PAGES} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES completions/sputnik.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME sputnik OPTIONAL)
+install(FILES completions/_sputnik DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions OPTIONAL)
+install(FILES completions/sputnik.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d OPTIONAL)

@@ -1,0 +1,32 @@
+# Optional parts. SP_WITH_X: AUTO uses the part if it is found, ON demands it, OFF leaves it out.
+find_package(Threads REQUIRED)
+find_package(PkgConfig QUIET)
+
+set(SP_LIB_PARTS "")
+set(SP_LIB_DEFS "")
+set(SP_CLI_PARTS "")
+set(SP_CLI_DEFS "")
+
+# sp_part(NAME pkg-config-module LIST): look for a part and add it to SP_<LIST>_PARTS and SP_<LIST>_DEFS.
+macro(sp_part name module list)
+  set(SP_WITH_${name} AUTO CACHE STRING "Use ${module}: AUTO, ON or OFF")
+  set(SP_HAVE_${name} 0)
+  if(NOT SP_WITH_${name} STREQUAL "OFF")
+    if(PKG_CONFIG_FOUND)
+      pkg_check_modules(SP_${name} QUIET IMPORTED_TARGET ${module})
+    endif()
+    if(SP_${name}_FOUND)
+      set(SP_HAVE_${name} 1)
+      list(APPEND SP_${list}_PARTS PkgConfig::SP_${name})
+    elseif(SP_WITH_${name} STREQUAL "ON")
+      message(FATAL_ERROR "SP_WITH_${name}=ON, but pkg-config finds no ${module}")
+    endif()
+  endif()
+  list(APPEND SP_${list}_DEFS SP_HAVE_${name}=${SP_HAVE_${name}})
+  message(STATUS "part ${module}: ${SP_HAVE_${name}} (SP_WITH_${name}=${SP_WITH_${name}})")
+endmacro()
+
+sp_part(JANSSON jansson LIB)
+sp_part(PCRE2 libpcre2-8 LIB)
+sp_part(CURL libcurl CLI)
+sp_part(LIBEDIT libedit CLI)

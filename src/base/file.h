@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Files: read-only memory maps, whole-file reads, and atomic writing (temporary file, fsync, rename). */
+#ifndef SP_BASE_FILE_H
+#define SP_BASE_FILE_H
+
+#include "base/mem.h"
+
+typedef struct sp_map {
+    const uint8_t *data; /* read-only bytes; NULL for an empty file */
+    size_t len;
+} sp_map;
+
+sp_status sp_map_open(sp_map *map, const char *path, sp_error *err);
+void sp_map_close(sp_map *map);
+
+/* Read a whole file of at most max_bytes into buf (appended). "-" is not special. */
+sp_status sp_file_read(sp_buf *buf, const char *path, size_t max_bytes, sp_error *err);
+
+bool sp_file_exists(const char *path);
+bool sp_file_is_dir(const char *path);
+sp_status sp_file_size(const char *path, uint64_t *size, sp_error *err);
+
+/* mkdir -p; existing directories are fine. */
+sp_status sp_dir_create(const char *path, sp_error *err);
+
+/* "dir/name" into a fresh string; NULL when out of memory. */
+char *sp_path_join(const char *dir, const char *name);
+const char *sp_path_base(const char *path); /* points into path */
+
+/* Atomic writer: bytes go to "<path>.tmp.<pid>" and appear at `path` only on commit; close without commit
+ * removes them. Every write error (a full disk too) is reported and leaves nothing at `path`. */
+typedef struct sp_writer sp_writer;
+
+sp_status sp_writer_open(sp_writer **writer, const char *path, sp_error *err);
+sp_status sp_writer_write(sp_writer *writer, const void *data, size_t n, sp_error *err);
+uint64_t sp_writer_offset(const sp_writer *writer);
+sp_status sp_writer_pad(sp_writer *writer, size_t alignment, sp_error *err); /* zeros up to a multiple */
+sp_status sp_writer_commit(sp_writer *writer, sp_error *err);
+void sp_writer_close(sp_writer *writer); /* accepts NULL; removes the temporary file if not committed */
+
+#endif

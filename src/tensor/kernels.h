@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernel table. Every row has one complete scalar version, which is its specification; files per
+ * instruction set (kernels_avx2.c, kernels_neon.c) override rows. The table is chosen once, at run time.
+ *
+ * One answer: all versions of a row give the same bits. Float sums therefore run in eight lanes on every
+ * machine: element i of a row adds to lane i mod 8 by fused multiply-add, in order of i; the lanes are added at
+ * the end as ((0+4)+(2+6)) + ((1+5)+(3+7)) (sp_lanes_sum). Integer parts of quantised dots are exact; what turns them into
+ * floats is written in scalar.c beside each dot and repeated by each instruction set. Rows never alias; n is
+ * a multiple of the format's block; pointers need no alignment beyond that of their element type. */
+#ifndef SP_TENSOR_KERNELS_H
+#define SP_TENSOR_KERNELS_H
+
+#include "tensor/dtype.h"
+
+typedef float (*sp_dot_fn)(size_t n, const void *w, const void *x);
+typedef void (*sp_unpack_fn)(size_t n, const void *src, float *dst);
+typedef void (*sp_act_fn)(size_t n, const float *src, void *dst);
+
+typedef struct sp_kernels {
+    const char *isa; /* "scalar", "avx2", "neon" */
+
+    sp_dot_fn dot[SP_DTYPE_COUNT];       /* w: row of the dtype, x: row in the dtype's act form */
+    sp_unpack_fn unpack[SP_DTYPE_COUNT]; /* row of the dtype -> float[n]; F8 without its block scale */
+    sp_act_fn quantize[SP_ACT_COUNT];    /* float[n] -> activation row; SP_ACT_F32 copies */
+
+    float (*sum_squares)(size_t n, const float *x);
+    void (*axpy)(size_t n, float a, const float *x, float *y);       /* y = fma(a, x, y) */
+    void (*scale)(size_t n, float a, float *x);                      /* x = a x */
+    void (*add)(size_t n, const float *x, float *y);                 /* y = x + y */
+    void (*scale_mul)(size_t n, float a, const float *x, const float *w, float *y); /* y = (a x) w */
+    void (*swiglu)(size_t n, const float *gate, const float *up, float *y);  /* silu(gate) up; y may be gate */
+    float (*max)(size_t n, const float *x);                          /* n >= 1 */
+    float (*exp_sum)(size_t n, float shift, float *x);               /* x = exp(x - shift); returns the sum in eight lanes */
+} sp_kernels;
+
+/* CPU features that may be masked away, for tests and for --cpu. */
+typedef enum sp_isa { SP_ISA_SCALAR, SP_ISA_AVX2, SP_ISA_NEON, SP_ISA_COUNT } sp_isa;
+
+/* The best table of this machine; built on first use, thread-safe, never fails. */
+const sp_kernels *sp_kernels_get(void);
+
+/* The table of one instruction set, NULL where this machine or build has none. For tests. */
+const sp_kernels *sp_kernels_for(sp_isa isa);
+
+/* exp(x) as the kernels compute it (within 2 ulp of the exact value; 0 below -104, inf above 88.7). */
+float sp_expf(float x);
+
+#endif
