@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A reply: session, sampler and the rules that end a reply, one token per call. Thin loops (a terminal, a server, a
- * benchmark, rollouts) stand on this. One generator belongs to one thread. */
+/* A reply: session, sampler and the rules that end a reply, one token per call. Thin loops (a terminal, a
+ * server, a benchmark, rollouts) stand on this. One generator belongs to one thread. */
 #ifndef SPUTNIK_GENERATE_H
 #define SPUTNIK_GENERATE_H
 
@@ -26,38 +26,43 @@ SP_API const char *sp_finish_name(sp_finish finish); /* "end", "stop", ... */
 
 typedef struct sp_generate_options {
     sp_sampler_options sampler;
-    int64_t max_tokens;          /* of the reply; -1: until the context is full */
-    const char *const *stop;     /* stop strings; text from the first one on is withheld */
+    int64_t max_tokens;      /* of the reply; -1: until the context is full */
+    const char *const *stop; /* stop strings; text from the first one on is withheld */
     size_t n_stop;
-    int ignore_end;              /* non-zero: end-of-sentence does not stop (benchmarks) */
-    int loop_guard;              /* on by default */
-    int64_t think_budget;        /* tokens of reasoning before it is closed; -1: no limit */
-    sp_chat_format format;       /* how to read the reply; SP_CHAT_NONE: all is content */
-    sp_chat_options chat;        /* as used for the prompt */
+    int ignore_end;        /* non-zero: end-of-sentence does not stop (benchmarks) */
+    int loop_guard;        /* on by default */
+    int64_t think_budget;  /* tokens of reasoning before it is closed; -1: no limit */
+    sp_chat_format format; /* how to read the reply; SP_CHAT_NONE: all is content */
+    sp_chat_options chat;  /* as used for the prompt */
 } sp_generate_options;
 
 #define SP_GENERATE_OPTIONS_DEFAULTS                                                                         \
-    {SP_SAMPLER_OPTIONS_DEFAULTS, -1, NULL, 0, 0, 1, -1, SP_CHAT_NONE, SP_CHAT_OPTIONS_DEFAULTS}
+    {                                                                                                        \
+        SP_SAMPLER_OPTIONS_DEFAULTS, -1, NULL, 0, 0, 1, -1, SP_CHAT_NONE, SP_CHAT_OPTIONS_DEFAULTS           \
+    }
 
 typedef struct sp_generator sp_generator;
 
 /* Start a reply to prompt[0..n). Evaluates nothing yet. The session must outlive the generator. */
-SP_API sp_status sp_generator_create(sp_generator **generator, sp_session *session, const int32_t *prompt, size_t n,
-                                     const sp_generate_options *options, sp_error *err);
+SP_API sp_status sp_generator_create(sp_generator **generator, sp_session *session, const int32_t *prompt,
+                                     size_t n, const sp_generate_options *options, sp_error *err);
 SP_API void sp_generator_destroy(sp_generator *generator);
 
 typedef struct sp_step {
-    sp_sample sample;  /* the token of this step (forced ones too); id -1 if the step only finished */
-    int forced;        /* non-zero: inserted by the thinking budget, not sampled */
-    sp_finish finish;  /* not NONE: this was the last step */
+    sp_sample sample; /* the token of this step (forced ones too); id -1 if the step only finished */
+    int forced;       /* non-zero: inserted by the thinking budget, not sampled */
+    sp_finish finish; /* not NONE: this was the last step */
 } sp_step;
 
-/* Next token. `fn` (may be NULL) gets the new text, split into reasoning, content and tool calls, stop strings withheld. */
-SP_API sp_status sp_generator_next(sp_generator *generator, sp_step *step, sp_reply_fn fn, void *ctx, sp_error *err);
+/* Next token. `fn` (may be NULL) gets the new text, split into reasoning, content and tool calls, stop
+ * strings withheld. */
+SP_API sp_status sp_generator_next(sp_generator *generator, sp_step *step, sp_reply_fn fn, void *ctx,
+                                   sp_error *err);
 
 /* The whole reply so far. Owned by the generator. */
 SP_API const sp_reply *sp_generator_reply(const sp_generator *generator);
-SP_API const int32_t *sp_generator_tokens(const sp_generator *generator, size_t *n); /* reply only, ending id included */
+SP_API const int32_t *sp_generator_tokens(const sp_generator *generator,
+                                          size_t *n); /* reply only, ending id included */
 
 /* What the loop guard found: length in tokens of the repeated passage and how often; 0 if it did not act. */
 SP_API size_t sp_generator_loop(const sp_generator *generator, size_t *repeats);

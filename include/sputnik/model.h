@@ -12,8 +12,9 @@ extern "C" {
 
 typedef struct sp_model sp_model;
 
-/* Open a GGUF file (or first shard) or a Hugging Face directory. Weights stay memory-mapped. Every tensor's presence,
- * type and shape is checked here. Errors: SP_E_IO, SP_E_FORMAT, SP_E_UNSUPPORTED (an architecture or type, by name). */
+/* Open a GGUF file (or first shard) or a Hugging Face directory. Weights stay memory-mapped. Every tensor's
+ * presence, type and shape is checked here. Errors: SP_E_IO, SP_E_FORMAT, SP_E_UNSUPPORTED (an architecture
+ * or type, by name). */
 SP_API sp_status sp_model_open(sp_model **model, const char *path, sp_error *err);
 
 /* All sessions of the model must be gone. Accepts NULL. */
@@ -27,9 +28,9 @@ typedef struct sp_model_info {
     int32_t n_layers;
     int32_t hidden_size;
     int32_t vocab_size;
-    int32_t n_ctx_train;        /* context length that the model was trained for */
-    int32_t n_mtp_layers;       /* multi-token-prediction layers present in the file */
-    int64_t cache_elements;     /* key-value cache elements per token, all layers */
+    int32_t n_ctx_train;    /* context length that the model was trained for */
+    int32_t n_mtp_layers;   /* multi-token-prediction layers present in the file */
+    int64_t cache_elements; /* key-value cache elements per token, all layers */
 } sp_model_info;
 
 SP_API void sp_model_get_info(const sp_model *model, sp_model_info *info);

@@ -50,7 +50,10 @@ typedef struct sp_error {
     char text[SP_ERROR_TEXT_CAP]; /* what was expected, what was found, where */
 } sp_error;
 
-#define SP_ERROR_NONE {SP_OK, -1, ""}
+#define SP_ERROR_NONE                                                                                        \
+    {                                                                                                        \
+        SP_OK, -1, ""                                                                                        \
+    }
 
 /* The fixed English message of a status code; never NULL. */
 SP_API const char *sp_status_message(sp_status status);

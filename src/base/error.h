@@ -15,7 +15,8 @@ sp_status sp_fail_at(sp_error *err, sp_status code, int64_t offset, const char *
 /* "out of memory: <what> (N bytes)". */
 sp_status sp_fail_nomem(sp_error *err, const char *what, uint64_t n_bytes);
 
-/* Put "prefix: " before the text of an error that a callee set; returns err's code (or `code` if err is NULL). */
+/* Put "prefix: " before the text of an error that a callee set; returns err's code (or `code` if err is
+ * NULL). */
 sp_status sp_fail_prefix(sp_error *err, sp_status code, const char *fmt, ...) SP_PRINTF(3, 4);
 
 #define SP_TRY(expr)                                                                                         \

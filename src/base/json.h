@@ -18,7 +18,8 @@ typedef enum sp_json_type {
     SP_JSON_OBJECT
 } sp_json_type;
 
-/* Parse one document; *root is owned by the caller (sp_json_destroy). Errors carry line, column and offset. */
+/* Parse one document; *root is owned by the caller (sp_json_destroy). Errors carry line, column and offset.
+ */
 sp_status sp_json_parse(const char *text, size_t len, sp_json **root, sp_error *err);
 void sp_json_destroy(sp_json *root);
 

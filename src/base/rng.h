@@ -13,8 +13,8 @@ void sp_rng_block(uint64_t seed, uint64_t stream, uint64_t index, uint32_t out[4
 /* Uniform in [0, 1) with 53 bits. */
 double sp_rng_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 
-/* Fill out[n] with normal deviates of mean 0 and deviation 1 (Box-Muller), elements first..first+n-1 of the stream;
- * element i is the same whatever n and first are. */
+/* Fill out[n] with normal deviates of mean 0 and deviation 1 (Box-Muller), elements first..first+n-1 of the
+ * stream; element i is the same whatever n and first are. */
 void sp_rng_normal(uint64_t seed, uint64_t stream, uint64_t first, float *out, size_t n);
 
 #endif
