@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Storage formats: one table row each (design: one row per storage format).
  *
- * A row of n elements is stored as n / block blocks of block_bytes bytes. `act` says in which form the dot kernel
- * wants the other operand. Layouts: docs/formats.md. Packing is here; unpacking and dot products are kernels,
- * chosen per instruction set (tensor/kernels.h). */
+ * A row of n elements is stored as n / block blocks of block_bytes bytes. `act` says in which form the dot
+ * kernel wants the other operand. Layouts: docs/formats.md. Packing is here; unpacking and dot products are
+ * kernels, chosen per instruction set (tensor/kernels.h). */
 #ifndef SP_TENSOR_DTYPE_H
 #define SP_TENSOR_DTYPE_H
 
@@ -49,15 +49,15 @@ typedef enum sp_act {
 } sp_act;
 
 typedef struct sp_act_q8 {
-    float d;      /* x = d * q; d = max|x| / 127 */
-    float s;      /* d * sum of q */
+    float d; /* x = d * q; d = max|x| / 127 */
+    float s; /* d * sum of q */
     int8_t q[32];
 } sp_act_q8;
 
 typedef struct sp_act_q8k {
-    float d;           /* x = d * q */
-    int8_t q[256];     /* |q| <= 127 */
-    int16_t sums[16];  /* sums of 16 consecutive q */
+    float d;          /* x = d * q */
+    int8_t q[256];    /* |q| <= 127 */
+    int16_t sums[16]; /* sums of 16 consecutive q */
 } sp_act_q8k;
 
 typedef struct sp_dtype_info {

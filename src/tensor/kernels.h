@@ -3,10 +3,11 @@
  * instruction set (kernels_avx2.c, kernels_neon.c) override rows. The table is chosen once, at run time.
  *
  * One answer: all versions of a row give the same bits. Float sums therefore run in eight lanes on every
- * machine: element i of a row adds to lane i mod 8 by fused multiply-add, in order of i; the lanes are added at
- * the end as ((0+4)+(2+6)) + ((1+5)+(3+7)) (sp_lanes_sum). Integer parts of quantised dots are exact; what turns them into
- * floats is written in scalar.c beside each dot and repeated by each instruction set. Rows never alias; n is
- * a multiple of the format's block; pointers need no alignment beyond that of their element type. */
+ * machine: element i of a row adds to lane i mod 8 by fused multiply-add, in order of i; the lanes are added
+ * at the end as ((0+4)+(2+6)) + ((1+5)+(3+7)) (sp_lanes_sum). Integer parts of quantised dots are exact; what
+ * turns them into floats is written in scalar.c beside each dot and repeated by each instruction set. Rows
+ * never alias; n is a multiple of the format's block; pointers need no alignment beyond that of their element
+ * type. */
 #ifndef SP_TENSOR_KERNELS_H
 #define SP_TENSOR_KERNELS_H
 
@@ -24,13 +25,14 @@ typedef struct sp_kernels {
     sp_act_fn quantize[SP_ACT_COUNT];    /* float[n] -> activation row; SP_ACT_F32 copies */
 
     float (*sum_squares)(size_t n, const float *x);
-    void (*axpy)(size_t n, float a, const float *x, float *y);       /* y = fma(a, x, y) */
-    void (*scale)(size_t n, float a, float *x);                      /* x = a x */
-    void (*add)(size_t n, const float *x, float *y);                 /* y = x + y */
+    void (*axpy)(size_t n, float a, const float *x, float *y);                      /* y = fma(a, x, y) */
+    void (*scale)(size_t n, float a, float *x);                                     /* x = a x */
+    void (*add)(size_t n, const float *x, float *y);                                /* y = x + y */
     void (*scale_mul)(size_t n, float a, const float *x, const float *w, float *y); /* y = (a x) w */
-    void (*swiglu)(size_t n, const float *gate, const float *up, float *y);  /* silu(gate) up; y may be gate */
-    float (*max)(size_t n, const float *x);                          /* n >= 1 */
-    float (*exp_sum)(size_t n, float shift, float *x);               /* x = exp(x - shift); returns the sum in eight lanes */
+    void (*swiglu)(size_t n, const float *gate, const float *up, float *y); /* silu(gate) up; y may be gate */
+    float (*max)(size_t n, const float *x);                                 /* n >= 1 */
+    float (*exp_sum)(size_t n, float shift,
+                     float *x); /* x = exp(x - shift); returns the sum in eight lanes */
 } sp_kernels;
 
 /* CPU features that may be masked away, for tests and for --cpu. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A tensor: a view of rows in some storage format. It owns nothing; memory belongs to a file map, an arena or
- * the model. Shapes are written outermost first, as in the published checkpoints: (out, in), (T, hidden_size). */
+ * the model. Shapes are written outermost first, as in the published checkpoints: (out, in), (T,
+ * hidden_size). */
 #ifndef SP_TENSOR_TENSOR_H
 #define SP_TENSOR_TENSOR_H
 

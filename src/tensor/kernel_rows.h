@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernel files share: the functions by which each instruction set fills its rows of the table, and
+ * the constants of the exponential. Private to src/tensor. */
+#ifndef SP_TENSOR_KERNEL_ROWS_H
+#define SP_TENSOR_KERNEL_ROWS_H
+
+#include "tensor/kernels.h"
+
+/* Each fills only rows it has; the scalar ones fill all. */
+void sp_fill_float_scalar(sp_kernels *k);
+void sp_fill_quant_scalar(sp_kernels *k);
+void sp_fill_float_avx2(sp_kernels *k);
+void sp_fill_quant_avx2(sp_kernels *k);
+void sp_fill_k_avx2(sp_kernels *k);
+void sp_fill_iq_avx2(sp_kernels *k);
+void sp_fill_float_neon(sp_kernels *k);
+void sp_fill_quant_neon(sp_kernels *k);
+
+/* exp(x) = 2^n e^r, n = round(x / ln 2), r = x - n ln 2 in two parts, e^r = 1 + r + r^2 P(r). P: a degree-4
+ * minimax fit of the relative error on |r| <= ln(2)/2 (largest 4e-9). Adding EXP_MAGIC rounds to an integer
+ * that stands in the low mantissa bits. 2^n is applied in two factors, so that subnormal results round once.
+ */
+#define EXP_MIN -104.0f
+#define EXP_MAX 89.0f
+#define EXP_LOG2E 0x1.715476p+0f
+#define EXP_MAGIC 0x1.8p23f
+#define EXP_MAGIC_BITS 0x4b400000
+#define EXP_LN2_HI 0x1.62e4p-1f
+#define EXP_LN2_LO 0x1.7f7d1cp-20f
+#define EXP_P0 0x1.fffffcp-2f
+#define EXP_P1 0x1.555492p-3f
+#define EXP_P2 0x1.5558f2p-5f
+#define EXP_P3 0x1.123a2p-7f
+#define EXP_P4 0x1.6a23cep-10f
+
+/* Activation rows: a block whose largest magnitude is below this (2^-100) becomes zeros, so that 127 / amax
+ * stays finite; one with a NaN or an infinity becomes d = NaN, q = 0. */
+#define ACT_MIN_BITS 0x0d800000u
+#define ACT_INF_BITS 0x7f800000u
+
+#endif

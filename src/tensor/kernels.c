@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernel tables: built once per process, each instruction set's table from the scalar rows upward. Rows
+ * that an instruction set does not have stay scalar. Start at sp_kernels_get. */
+#include "tensor/kernels.h"
+
+#include <pthread.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include "tensor/kernel_rows.h"
+
+static sp_kernels tables[SP_ISA_COUNT];
+static bool present[SP_ISA_COUNT];
+static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
+
+static bool has_avx2(void)
+{
+#if defined(__x86_64__)
+    unsigned a, b, c, d;
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+#else
+    return false;
+#endif
+}
+
+static void fill_scalar(sp_kernels *k, const char *isa)
+{
+    sp_fill_float_scalar(k);
+    sp_fill_quant_scalar(k);
+    k->isa = isa;
+}
+
+static void build_tables(void)
+{
+    fill_scalar(&tables[SP_ISA_SCALAR], "scalar");
+    present[SP_ISA_SCALAR] = true;
+    if (has_avx2()) {
+        sp_kernels *k = &tables[SP_ISA_AVX2];
+        fill_scalar(k, "avx2");
+#if defined(__x86_64__)
+        sp_fill_float_avx2(k);
+        sp_fill_quant_avx2(k);
+        sp_fill_k_avx2(k);
+        sp_fill_iq_avx2(k);
+#endif
+        present[SP_ISA_AVX2] = true;
+    }
+#if defined(__aarch64__)
+    fill_scalar(&tables[SP_ISA_NEON], "neon"); /* every armv8-a processor has it */
+    sp_fill_float_neon(&tables[SP_ISA_NEON]);
+    sp_fill_quant_neon(&tables[SP_ISA_NEON]);
+    present[SP_ISA_NEON] = true;
+#endif
+}
+
+const sp_kernels *sp_kernels_get(void)
+{
+    pthread_once(&tables_once, build_tables);
+    for (int isa = SP_ISA_COUNT - 1; isa > SP_ISA_SCALAR; isa--) {
+        if (present[isa]) return &tables[isa];
+    }
+    return &tables[SP_ISA_SCALAR];
+}
+
+const sp_kernels *sp_kernels_for(sp_isa isa)
+{
+    pthread_once(&tables_once, build_tables);
+    if ((unsigned)isa >= SP_ISA_COUNT || !present[isa]) return NULL;
+    return &tables[isa];
+}
