@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* Matrix products: plain, per head, per head transposed, per expert. All go through multiply_rows(): each
+ * output is one dot kernel call over one weight row and one activation row, so neither threads nor batch size
+ * can change its bits. Work is shared out by weight rows. Start at sp_op_linear(). */
+#include "ops/ops.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Multiply-adds that make a chunk worth a trip to the shared counter, and activation rows kept hot in the
+ * first-level cache while weight rows stream past. */
+#define CHUNK_WORK 65536
+#define TOKEN_BLOCK 16
+
+/* Activation rows in the form that a weight format's kernel wants. */
+typedef struct act_rows {
+    const char *data;
+    size_t stride; /* bytes */
+} act_rows;
+
+typedef struct quantize_job {
+    sp_act_fn quantize;
+    const sp_tensor *x;
+    char *rows;
+    size_t stride;
+} quantize_job;
+
+static void quantize_rows(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const quantize_job *job = ctx;
+    for (size_t i = begin; i < end; i++)
+        job->quantize((size_t)sp_tensor_cols(job->x), sp_tensor_row(job->x, (int64_t)i),
+                      job->rows + i * job->stride);
+}
+
+/* False when out of memory. */
+static bool prepare_rows(sp_ops *ops, const sp_tensor *x, sp_act act, act_rows *out)
+{
+    if (act == SP_ACT_F32) {
+        *out = (act_rows){x->data, x->row_bytes};
+        return true;
+    }
+    size_t stride = sp_act_row_bytes(act, (size_t)sp_tensor_cols(x));
+    if (ops->act_of[act] != x) {
+        int64_t n = sp_tensor_rows(x);
+        char *rows = sp_arena_alloc(ops->arena, (size_t)n * stride);
+        if (!rows) {
+            if (ops->status == SP_OK) ops->status = SP_E_NOMEM;
+            return false;
+        }
+        quantize_job job = {ops->kernels->quantize[act], x, rows, stride};
+        sp_pool_run(ops->pool, (size_t)n, 4, quantize_rows, &job);
+        ops->act_of[act] = x;
+        ops->act_rows[act] = rows;
+    }
+    *out = (act_rows){ops->act_rows[act], stride};
+    return true;
+}
+
+/* One matrix times some activation rows. */
+typedef struct product {
+    const sp_kernels *kernels;
+    const sp_tensor *w;
+    int64_t w_row; /* first weight row */
+    int64_t n_out; /* weight rows */
+    int64_t n_x;   /* activation rows */
+    act_rows x;
+    float *y; /* y[t * y_stride + r] */
+    int64_t y_stride;
+    const float *bias; /* (n_out) or NULL */
+} product;
+
+/* Dot of an E4M3 row with block scales: each stretch of 128 columns is summed by itself, then scaled and
+ * added in order. */
+static float dot_scaled(const sp_kernels *k, const sp_tensor *w, int64_t row, const void *x)
+{
+    int64_t n = sp_tensor_cols(w), n_blocks = (n + 127) / 128;
+    const float *scale = w->scale + row / 128 * n_blocks;
+    const uint8_t *bytes = sp_tensor_row(w, row);
+    const float *values = x;
+    float sum = 0.0f;
+    for (int64_t b = 0; b < n_blocks; b++) {
+        int64_t begin = b * 128, len = n - begin < 128 ? n - begin : 128;
+        sum += scale[b] * k->dot[w->dtype]((size_t)len, bytes + begin, values + begin);
+    }
+    return sum;
+}
+
+static void multiply_rows(const product *p, int64_t begin, int64_t end)
+{
+    sp_dot_fn dot = p->kernels->dot[p->w->dtype];
+    size_t n = (size_t)sp_tensor_cols(p->w);
+    for (int64_t t0 = 0; t0 < p->n_x; t0 += TOKEN_BLOCK) {
+        int64_t t1 = p->n_x - t0 < TOKEN_BLOCK ? p->n_x : t0 + TOKEN_BLOCK;
+        for (int64_t r = begin; r < end; r++) {
+            const void *row = sp_tensor_row(p->w, p->w_row + r);
+            float bias = p->bias ? p->bias[r] : 0.0f;
+            for (int64_t t = t0; t < t1; t++) {
+                const void *x = p->x.data + (size_t)t * p->x.stride;
+                float y = p->w->scale ? dot_scaled(p->kernels, p->w, p->w_row + r, x) : dot(n, row, x);
+                p->y[t * p->y_stride + r] = p->bias ? y + bias : y;
+            }
+        }
+    }
+}
+
+/* Several products of equal n_out; item i is row i % n_out of product i / n_out. */
+typedef struct product_list {
+    const product *products;
+    int64_t n_out;
+} product_list;
+
+static void multiply_items(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const product_list *list = ctx;
+    for (int64_t i = (int64_t)begin; i < (int64_t)end;) {
+        int64_t row = i % list->n_out, left = (int64_t)end - i;
+        int64_t stop = list->n_out - row < left ? list->n_out : row + left;
+        multiply_rows(&list->products[i / list->n_out], row, stop);
+        i += stop - row;
+    }
+}
+
+static void run_products(sp_ops *ops, const product *products, int64_t n_products, int64_t n_out)
+{
+    if (n_products == 0 || n_out == 0) return;
+    int64_t work = 0;
+    for (int64_t i = 0; i < n_products; i++) work += products[i].n_x;
+    work = work * sp_tensor_cols(products[0].w) / n_products + 1; /* per weight row */
+    int64_t grain = CHUNK_WORK / work + 1;
+    product_list list = {products, n_out};
+    sp_pool_run(ops->pool, (size_t)(n_products * n_out), (size_t)grain, multiply_items, &list);
+}
+
+static sp_act act_of(const sp_tensor *w)
+{
+    return sp_dtype_get(w->dtype)->act;
+}
+
+/* --- y = W x + b ------------------------------------------------------------------------------------------
+ */
+
+/* dx = dy W, dW += dy^T x, db += sum dy; for float32 weights. */
+static void backward_linear(sp_ops *ops, const sp_node *node)
+{
+    const sp_tensor *x = node->inputs[0], *w = node->inputs[1], *b = node->inputs[2];
+    float *dx = sp_tape_grad(ops, x), *dw = sp_tape_grad(ops, w), *db = sp_tape_grad(ops, b);
+    int64_t n_in = sp_tensor_cols(w), n_out = sp_tensor_rows(w);
+    for (int64_t t = 0; t < sp_tensor_rows(x); t++) {
+        const float *dy = node->grad + t * n_out;
+        for (int64_t r = 0; r < n_out; r++) {
+            if (dx) ops->kernels->axpy((size_t)n_in, dy[r], sp_tensor_row(w, r), dx + t * n_in);
+            if (dw) ops->kernels->axpy((size_t)n_in, dy[r], sp_tensor_row(x, t), dw + r * n_in);
+            if (db) db[r] += dy[r];
+        }
+    }
+}
+
+sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, const sp_tensor *b)
+{
+    if (!x || !w) return NULL;
+    int64_t n_out = sp_tensor_rows(w), n_x = sp_tensor_rows(x);
+    assert(sp_tensor_cols(x) == sp_tensor_cols(w));
+    assert(!b || b->dtype == SP_DTYPE_F32);
+    sp_tensor *y = sp_ops_new(ops, n_x, n_out);
+    product p = {ops->kernels, w, 0, n_out, n_x, {NULL, 0}, NULL, n_out, b ? b->data : NULL};
+    if (!y || !prepare_rows(ops, x, act_of(w), &p.x)) return NULL;
+    p.y = y->data;
+    run_products(ops, &p, 1, n_out);
+    if (ops->tape) {
+        if (w->dtype != SP_DTYPE_F32) sp_tape_refuse(ops);
+        sp_tape_record(ops, y, (const sp_tensor *[]){x, w, b}, 3, backward_linear, NULL);
+    }
+    return y;
+}
+
+/* --- one matrix per head ----------------------------------------------------------------------------------
+ */
+
+sp_tensor *sp_op_linear_heads(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads)
+{
+    if (!x) return NULL;
+    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n_out = heads->n_rows;
+    assert(sp_tensor_rows(x) % nh == 0 && sp_tensor_cols(x) == sp_tensor_cols(heads->w));
+    assert(sp_tensor_rows(heads->w) == nh * heads->stride && heads->first + n_out <= heads->stride);
+    sp_tensor *y = sp_ops_new(ops, n_tokens * nh, n_out);
+    product *products = sp_arena_alloc(ops->arena, (size_t)nh * sizeof *products);
+    act_rows rows;
+    if (!products && ops->status == SP_OK) ops->status = SP_E_NOMEM;
+    if (!y || !products || !prepare_rows(ops, x, act_of(heads->w), &rows)) return NULL;
+    for (int64_t j = 0; j < nh; j++) {
+        act_rows head_x = {rows.data + (size_t)j * rows.stride, rows.stride * (size_t)nh};
+        products[j] = (product){ops->kernels, heads->w, j * heads->stride + heads->first, n_out,
+                                n_tokens,     head_x,   (float *)y->data + j * n_out,     nh * n_out,
+                                NULL};
+    }
+    run_products(ops, products, nh, n_out);
+    sp_tape_refuse(ops);
+    return y;
+}
+
+typedef struct transposed_job {
+    const sp_ops *ops;
+    const sp_tensor *x;
+    const sp_head_rows *heads;
+    sp_tensor *y;
+    float *scratch; /* (threads, cols) */
+} transposed_job;
+
+/* Row of w as floats: in place for float32, else unpacked into `scratch`. */
+static const float *float_row(const sp_kernels *k, const sp_tensor *w, int64_t row, float *scratch)
+{
+    if (w->dtype == SP_DTYPE_F32) return sp_tensor_row(w, row);
+    int64_t n = sp_tensor_cols(w);
+    k->unpack[w->dtype]((size_t)n, sp_tensor_row(w, row), scratch);
+    if (w->scale) {
+        const float *scale = w->scale + row / 128 * ((n + 127) / 128);
+        for (int64_t i = 0; i < n; i++) scratch[i] *= scale[i / 128];
+    }
+    return scratch;
+}
+
+/* y_j = sum over i of x_ji w_ji, in order of i. */
+static void multiply_transposed(void *ctx, size_t begin, size_t end, int thread)
+{
+    const transposed_job *job = ctx;
+    const sp_head_rows *heads = job->heads;
+    const sp_kernels *k = job->ops->kernels;
+    int64_t nh = heads->n_heads, n = sp_tensor_cols(heads->w), n_tokens = sp_tensor_rows(job->x) / nh;
+    for (int64_t j = (int64_t)begin; j < (int64_t)end; j++) {
+        for (int64_t t = 0; t < n_tokens; t++)
+            memset((float *)job->y->data + (t * nh + j) * n, 0, (size_t)n * sizeof(float));
+        for (int64_t i = 0; i < heads->n_rows; i++) {
+            const float *w =
+                float_row(k, heads->w, j * heads->stride + heads->first + i, job->scratch + thread * n);
+            for (int64_t t = 0; t < n_tokens; t++) {
+                const float *x = sp_tensor_row(job->x, t * nh + j);
+                k->axpy((size_t)n, x[i], w, (float *)job->y->data + (t * nh + j) * n);
+            }
+        }
+    }
+}
+
+sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads)
+{
+    if (!x) return NULL;
+    int64_t n = sp_tensor_cols(heads->w);
+    assert(sp_tensor_cols(x) == heads->n_rows && sp_tensor_rows(x) % heads->n_heads == 0);
+    sp_tensor *y = sp_ops_new(ops, sp_tensor_rows(x), n);
+    float *scratch = sp_arena_alloc(ops->arena, (size_t)(sp_pool_threads(ops->pool) * n) * sizeof *scratch);
+    if (!scratch && ops->status == SP_OK) ops->status = SP_E_NOMEM;
+    if (!y || !scratch) return NULL;
+    transposed_job job = {ops, x, heads, y, scratch};
+    sp_pool_run(ops->pool, (size_t)heads->n_heads, 1, multiply_transposed, &job);
+    sp_tape_refuse(ops);
+    return y;
+}
+
+/* --- one matrix per expert --------------------------------------------------------------------------------
+ */
+
+sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor *w,
+                                const sp_routing *routing)
+{
+    if (!x || !routing) return NULL;
+    int64_t n_out = sp_tensor_rows(&w[0]), n_active = 0;
+    assert(sp_tensor_rows(x) == routing->n_tokens * routing->top_k &&
+           sp_tensor_cols(x) == sp_tensor_cols(&w[0]));
+    sp_tensor *y = sp_ops_new(ops, sp_tensor_rows(x), n_out);
+    product *products = sp_arena_alloc(ops->arena, (size_t)routing->n_experts * sizeof *products);
+    if (!products && ops->status == SP_OK) ops->status = SP_E_NOMEM;
+    act_rows rows = {NULL, 0};
+    sp_act prepared = SP_ACT_COUNT;
+    if (!y || !products) return NULL;
+    for (int64_t e = 0; e < routing->n_experts; e++) {
+        int64_t begin = routing->offset[e], n = routing->offset[e + 1] - begin;
+        if (n == 0) continue;
+        if (act_of(&w[e]) != prepared) { /* experts of one layer nearly always share a format */
+            prepared = act_of(&w[e]);
+            if (!prepare_rows(ops, x, prepared, &rows)) return NULL;
+        }
+        act_rows expert_x = {rows.data + (size_t)begin * rows.stride, rows.stride};
+        products[n_active++] = (product){
+            ops->kernels, &w[e], 0, n_out, n, expert_x, (float *)y->data + begin * n_out, n_out, NULL};
+    }
+    run_products(ops, products, n_active, n_out);
+    sp_tape_refuse(ops);
+    return y;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* Differentiable operations: the only vocabulary in which model/ describes a network.
+ *
+ * An op takes tensors and yields a new tensor in the arena (or a view). Activations are float32. It computes
+ * at once and, when a tape records, also notes its backward pass (tape.h). Failure is sticky: an op that
+ * cannot get memory sets ops->status and returns NULL, and every op given a NULL input returns NULL, so a
+ * block is written as plain formulas and its status is looked at once, at the end. Wrong shapes are bugs
+ * (assert): models check theirs when they are opened.
+ *
+ * One answer: each output element is computed by one thread in an order that depends on shapes and positions
+ * alone. Letters: T rows (tokens), N rows after the expert choice, nh heads, E experts, K experts per token.
+ */
+#ifndef SP_OPS_OPS_H
+#define SP_OPS_OPS_H
+
+#include "base/mem.h"
+#include "base/pool.h"
+#include "ops/tape.h"
+#include "tensor/kernels.h"
+#include "tensor/tensor.h"
+
+typedef struct sp_ops {
+    const sp_kernels *kernels;
+    sp_pool *pool;    /* NULL: calling thread alone */
+    sp_arena *arena;  /* owns every output until reset */
+    sp_tape *tape;    /* NULL in inference */
+    sp_status status; /* first failure */
+    /* rows that linear.c has already quantised, so that projections of the same input share them */
+    const sp_tensor *act_of[SP_ACT_COUNT];
+    void *act_rows[SP_ACT_COUNT];
+} sp_ops;
+
+/* Begin a pass: no cached rows, no failure, no tape. */
+void sp_ops_init(sp_ops *ops, sp_pool *pool, sp_arena *arena);
+
+/* A fresh (rows, cols) float tensor in the arena, not zeroed; NULL when out of memory. */
+sp_tensor *sp_ops_new(sp_ops *ops, int64_t rows, int64_t cols);
+
+/* A view with other bounds: `rows` rows of `cols` elements from (row 0, column `col`) of x seen as a matrix
+ * with x's row stride; for reshaping, x must be contiguous. */
+sp_tensor *sp_op_reshape(sp_ops *ops, const sp_tensor *x, int64_t rows, int64_t cols);
+sp_tensor *sp_op_columns(sp_ops *ops, const sp_tensor *x, int64_t col, int64_t n_cols);
+sp_tensor *sp_op_rows(sp_ops *ops, const sp_tensor *x, int64_t row, int64_t n_rows);
+
+/* Rows ids[0..T) of a (V, h) table in any storage format -> (T, h). Ids are checked by the caller. */
+sp_tensor *sp_op_embed(sp_ops *ops, const sp_tensor *table, const int32_t *ids, int64_t n_ids);
+
+/* Rows index[0..n) of x (T, n_cols) -> (n, n_cols). */
+sp_tensor *sp_op_gather(sp_ops *ops, const sp_tensor *x, const int32_t *index, int64_t n);
+
+/* y = w x / sqrt(mean(x^2) + eps), per row; x (T, n), w (n) in float32 or a 16-bit format. */
+sp_tensor *sp_op_rms_norm(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, float eps);
+
+/* y = W x + b; x (T, in), w (out, in) in any storage format, b (out) float32 or NULL -> (T, out). */
+sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, const sp_tensor *b);
+
+/* One matrix per head inside a taller matrix w: head j owns rows j * stride + first .. + n_rows - 1. */
+typedef struct sp_head_rows {
+    const sp_tensor *w; /* any storage format, (nh * stride, cols) after flattening leading dimensions */
+    int64_t n_heads;
+    int64_t stride;
+    int64_t first;
+    int64_t n_rows;
+} sp_head_rows;
+
+/* x (T * nh, cols): row t * nh + j is multiplied by head j's matrix -> (T * nh, n_rows). */
+sp_tensor *sp_op_linear_heads(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads);
+
+/* The same with each head's matrix transposed: x (T * nh, n_rows) -> (T * nh, cols). */
+sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads);
+
+sp_tensor *sp_op_add(sp_ops *ops, const sp_tensor *a, const sp_tensor *b);
+sp_tensor *sp_op_concat(sp_ops *ops, const sp_tensor *a, const sp_tensor *b); /* along columns */
+
+/* silu(gate) up; both (T, n). */
+sp_tensor *sp_op_swiglu(sp_ops *ops, const sp_tensor *gate, const sp_tensor *up);
+
+/* ---- rotary position embedding ---- */
+
+typedef struct sp_rope {
+    int64_t dim;         /* rotated width, even */
+    const double *omega; /* (dim / 2) angular frequencies after scaling */
+    float factor;        /* on cos and sin */
+    bool interleaved;    /* pairs (2i, 2i + 1); else (i, i + dim / 2) */
+} sp_rope;
+
+/* x (T * n_per_row, cols >= dim): the first dim columns of each row are rotated by position[t], the rest
+ * copied. */
+sp_tensor *sp_op_rope(sp_ops *ops, const sp_tensor *x, const sp_rope *rope, const int32_t *positions,
+                      int64_t n_per_row);
+
+/* ---- attention ---- */
+
+/* A stretch of consecutive query rows of one timeline. Keys and values are rows of any storage format: in
+ * inference the cache (which already holds this stretch's own rows), in training the tensors just computed.
+ */
+typedef struct sp_span {
+    int64_t row; /* first query row */
+    int64_t n_rows;
+    int64_t position;   /* of the first row; row i sees keys 0 .. position + i */
+    const sp_tensor *k; /* (>= position + n_rows, n_kv_heads * k_dim) */
+    const sp_tensor
+        *v; /* (>= position + n_rows, n_kv_heads * v_dim); may share k's rows (latent attention) */
+} sp_span;
+
+typedef struct sp_attend {
+    int64_t n_heads;
+    int64_t n_kv_heads; /* head j reads key-value head j * n_kv_heads / n_heads */
+    int64_t k_dim;
+    int64_t v_dim;
+    float scale;
+} sp_attend;
+
+/* Causal attention, q (T, n_heads * k_dim) -> (T, n_heads * v_dim). Softmax is taken online over blocks of
+ * keys whose borders are multiples of 64 positions, in order, so the result does not depend on how a prompt
+ * was cut. */
+sp_tensor *sp_op_attention(sp_ops *ops, const sp_tensor *q, const sp_attend *attend, const sp_span *spans,
+                           int n_spans);
+
+/* Write x (n_rows of it from `row`) to rows position.. of a cache tensor, converting to its format. Not
+ * differentiable. */
+void sp_op_store(sp_ops *ops, const sp_tensor *x, int64_t row, int64_t n_rows, sp_tensor *cache,
+                 int64_t position);
+
+/* ---- experts ---- */
+
+typedef enum sp_route_score { SP_ROUTE_SOFTMAX, SP_ROUTE_SIGMOID } sp_route_score;
+typedef enum sp_route_groups {
+    SP_ROUTE_GROUPS_NONE,
+    SP_ROUTE_GROUPS_MAX,
+    SP_ROUTE_GROUPS_TOP2
+} sp_route_groups;
+
+typedef struct sp_route {
+    sp_route_score score;
+    sp_route_groups groups;
+    int64_t n_group, topk_group;
+    int64_t top_k;
+    bool normalise;
+    float scale;
+    const sp_tensor *bias; /* (E) float32, for the choice alone; NULL if none */
+} sp_route;
+
+/* The choice, also sorted by expert: order[offset[e] .. offset[e+1]) are the (token * K + slot) of expert e,
+ * ascending. */
+typedef struct sp_routing {
+    int64_t n_tokens, n_experts, top_k;
+    int32_t *experts;   /* (T, K), best first */
+    sp_tensor *weights; /* (T, K) */
+    int32_t *order;     /* (T * K) */
+    int32_t *tokens;    /* (T * K) order / K: the row of x that each sorted row comes from */
+    int64_t *offset;    /* (E + 1) */
+} sp_routing;
+
+/* Choose K of E experts per token from router logits (T, E). Ties go to the lowest index. */
+sp_routing *sp_op_route(sp_ops *ops, const sp_tensor *logits, const sp_route *route);
+
+/* x (N, in), rows sorted by expert as in routing->order; w[e] (out, in) -> (N, out). */
+sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor *w,
+                                const sp_routing *routing);
+
+/* y_t = sum over slots k, in order, of weights[t, k] * row; x (N, n) sorted by expert -> (T, n). */
+sp_tensor *sp_op_combine(sp_ops *ops, const sp_tensor *x, const sp_routing *routing);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* Recording ops and running them backwards. All memory comes from the ops' arena. Start at
+ * sp_tape_backward(). */
+#include "ops/tape.h"
+
+#include "ops/ops.h"
+
+#include <assert.h>
+#include <string.h>
+
+static sp_node *new_node(sp_ops *ops, const sp_tensor *output)
+{
+    sp_node *node = sp_arena_alloc(ops->arena, sizeof *node);
+    if (!node) {
+        if (ops->status == SP_OK) ops->status = SP_E_NOMEM;
+        return NULL;
+    }
+    *node = (sp_node){.previous = ops->tape->last, .output = output};
+    ops->tape->last = node;
+    ops->tape->n_nodes++;
+    return node;
+}
+
+void sp_tape_record(sp_ops *ops, sp_tensor *output, const sp_tensor *const *inputs, int n_inputs,
+                    sp_backward_fn backward, const void *saved)
+{
+    if (!ops->tape) return;
+    assert(n_inputs <= SP_NODE_MAX_INPUTS);
+    sp_node *node = new_node(ops, output);
+    if (!node) return;
+    node->backward = backward;
+    node->saved = saved;
+    for (int i = 0; i < n_inputs; i++) node->inputs[i] = inputs[i];
+    output->node = node;
+}
+
+void sp_tape_refuse(sp_ops *ops)
+{
+    if (ops->tape && ops->status == SP_OK) ops->status = SP_E_UNSUPPORTED;
+}
+
+void sp_tape_leaf(sp_ops *ops, sp_tensor *tensor)
+{
+    if (ops->tape) tensor->node = new_node(ops, tensor);
+}
+
+float *sp_tape_grad(sp_ops *ops, const sp_tensor *tensor)
+{
+    if (!tensor || !tensor->node) return NULL;
+    sp_node *node = tensor->node;
+    if (node->grad) return node->grad;
+    size_t n_bytes = (size_t)(sp_tensor_rows(tensor) * sp_tensor_cols(tensor)) * sizeof(float);
+    node->grad = sp_arena_alloc(ops->arena, n_bytes);
+    if (node->grad)
+        memset(node->grad, 0, n_bytes);
+    else if (ops->status == SP_OK)
+        ops->status = SP_E_NOMEM;
+    return node->grad;
+}
+
+void sp_tape_backward(sp_ops *ops, const sp_tensor *output, const float *seed)
+{
+    float *grad = sp_tape_grad(ops, output);
+    if (!grad) return;
+    memcpy(grad, seed, (size_t)(sp_tensor_rows(output) * sp_tensor_cols(output)) * sizeof *grad);
+    for (sp_node *node = ops->tape->last; node; node = node->previous)
+        if (node->backward && node->grad) node->backward(ops, node);
+}
