@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One view of a model on disk, whatever its container: a GGUF file (single or first shard of a split) or a
- * Hugging Face directory (config.json + safetensors, sharded or not). Tensors are memory-mapped views with the
- * container's own names and shapes, outermost dimension first (GGUF's dimensions are reversed here).
+ * Hugging Face directory (config.json + safetensors, sharded or not). Tensors are memory-mapped views with
+ * the container's own names and shapes, outermost dimension first (GGUF's dimensions are reversed here).
  * Immutable once open; readable from any thread. Nothing here knows what a tensor means: model/ does. */
 #ifndef SP_FORMAT_ARCHIVE_H
 #define SP_FORMAT_ARCHIVE_H
@@ -16,21 +16,23 @@ typedef enum sp_container { SP_CONTAINER_GGUF, SP_CONTAINER_HF } sp_container;
 
 typedef struct sp_entry {
     const char *name;
-    sp_tensor tensor;    /* F8 tensors have .scale bound from "<name>_scale_inv"; bytes are bounds-checked */
+    const char *unsupported; /* NULL, or the file's name of a type that cannot be read: data is NULL then */
+    sp_tensor tensor; /* F8 tensors have .scale bound from "<name>_scale_inv"; bytes are bounds-checked */
     uint64_t n_bytes;
     uint64_t file_offset;
-    int file;            /* index for sp_archive_file */
+    int file; /* index for sp_archive_file */
 } sp_entry;
 
-/* Open a GGUF file, the first shard of a split one, or a Hugging Face directory. A vocabulary-only GGUF has no
- * entries. A split with a missing, repeated or foreign shard, a weight_map that names a missing file or tensor, and
- * overlapping or out-of-range data are SP_E_FORMAT with the names in the text. HF needs jansson. */
+/* Open a GGUF file, the first shard of a split one, or a Hugging Face directory. A vocabulary-only GGUF has
+ * no entries. A split with a missing, repeated or foreign shard, a weight_map that names a missing file or
+ * tensor, and overlapping or out-of-range data are SP_E_FORMAT with the names in the text. HF needs jansson.
+ */
 sp_status sp_archive_open(sp_archive **archive, const char *path, sp_error *err);
 void sp_archive_close(sp_archive *archive);
 
 sp_container sp_archive_container(const sp_archive *archive);
 size_t sp_archive_count(const sp_archive *archive);
-const sp_entry *sp_archive_at(const sp_archive *archive, size_t i); /* order of the file(s) */
+const sp_entry *sp_archive_at(const sp_archive *archive, size_t i);           /* order of the file(s) */
 const sp_entry *sp_archive_find(const sp_archive *archive, const char *name); /* O(1); NULL if absent */
 size_t sp_archive_file_count(const sp_archive *archive);
 const char *sp_archive_file(const sp_archive *archive, size_t i);
@@ -38,7 +40,8 @@ const char *sp_archive_file(const sp_archive *archive, size_t i);
 /* GGUF metadata (of the first shard), NULL for HF. */
 const sp_gguf *sp_archive_gguf(const sp_archive *archive);
 
-/* HF: parsed config.json; generation_config.json, tokenizer_config.json may be absent (NULL). NULL for GGUF. */
+/* HF: parsed config.json; generation_config.json, tokenizer_config.json may be absent (NULL). NULL for GGUF.
+ */
 const sp_json *sp_archive_config(const sp_archive *archive);
 const sp_json *sp_archive_generation_config(const sp_archive *archive);
 const sp_json *sp_archive_tokenizer_config(const sp_archive *archive);
