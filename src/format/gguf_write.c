@@ -101,7 +101,7 @@ typedef struct kv_value {
     sp_gguf_type item_type;
     uint64_t count;
     const void *data; /* bytes as in the file, or NULL and strings */
-    size_t n_bytes = 0;
+    size_t n_bytes;
     const sp_gguf_string *strings;
 } kv_value;
 
