@@ -42,7 +42,8 @@ typedef enum sp_chat_format {
     SP_CHAT_R1,      /* R1 and its distills: forced "<think>\n" */
     SP_CHAT_R1_0528, /* R1-0528 and its Qwen3 distill */
     SP_CHAT_V31,     /* V3.1: hybrid thinking */
-    SP_CHAT_QWEN,    /* ChatML with Qwen's tool text (base of the distills) */
+    SP_CHAT_QWEN,        /* ChatML with Qwen2.5's tool text (base of the distills) */
+    SP_CHAT_QWEN3,       /* ChatML as Qwen3 has it: reasoning is kept after the last question */
     SP_CHAT_FORMAT_COUNT
 } sp_chat_format;
 
@@ -84,6 +85,11 @@ SP_API sp_status sp_chat_render_text(sp_chat_format format, sp_text *text, const
  */
 SP_API bool sp_chat_starts_thinking(sp_chat_format format, const sp_chat_options *options);
 
+/* The options with which the reply to this conversation is to be read: as given, but think is SP_THINK_OFF where the
+ * prompt opens no reasoning after all (R1 and V3.1 after a tool's result). For sp_reply_create and sp_generate_options. */
+SP_API sp_chat_options sp_chat_reply_options(sp_chat_format format, const sp_message *messages, size_t n_messages,
+                                             const sp_chat_options *options);
+
 /* Fill-in-the-middle prompt of base models: prefix and suffix are plain text. SP_E_UNSUPPORTED if the
  * vocabulary has no fill-in-the-middle tokens. */
 SP_API sp_status sp_chat_render_fim(const sp_tokenizer *tokenizer, sp_tokens *tokens, const char *prefix,
@@ -99,7 +105,8 @@ SP_API sp_status sp_reply_create(sp_reply **reply, sp_chat_format format, const 
                                  const sp_chat_options *options, sp_error *err);
 SP_API void sp_reply_destroy(sp_reply *reply);
 
-/* Called with each new stretch of reasoning or content (whole UTF-8 characters); a non-zero return stops. */
+/* Called with each new stretch of reasoning or content (whole UTF-8 characters), and once for each complete tool call with
+ * its arguments as text (sp_reply_tool_calls then has it). A non-zero return stops: push returns SP_E_CANCELLED. */
 typedef int (*sp_reply_fn)(void *ctx, sp_reply_part part, const char *text, size_t len);
 
 /* Feed the next id of the reply. Thinking tags and tool markers are consumed, not shown. */
