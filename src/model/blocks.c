@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* Every block of the family's networks as formulas over ops. Sources: Llama 2 (grouped attention, SwiGLU,
+ * RMSNorm), DeepSeek-V2 report section 2.1 (latent attention; here in the absorbed form over the compressed
+ * cache), DeepSeekMoE, DeepSeek-V3 report section 2.2 (multi-token prediction) and its inference code. Shapes
+ * use the letters of weights.h; T rows. Start at sp_net_forward(). */
+#include "model/blocks.h"
+
+/* One layer's place in a pass. */
+typedef struct layer_ctx {
+    sp_ops *ops;
+    const sp_net *net;
+    const sp_batch *batch;
+    const sp_layer *w;
+    int32_t cache_index;
+} layer_ctx;
+
+/* Store the batch's new keys and values and describe the spans that attention reads. NULL when out of memory.
+ */
+static sp_span *store_rows(const layer_ctx *c, const sp_tensor *k, const sp_tensor *v)
+{
+    int n = c->batch->n_stretches;
+    sp_span *spans = sp_arena_alloc(c->ops->arena, (size_t)n * sizeof *spans);
+    if (!spans && c->ops->status == SP_OK) c->ops->status = SP_E_NOMEM;
+    if (!spans) return NULL;
+    for (int i = 0; i < n; i++) {
+        const sp_stretch *s = &c->batch->stretches[i];
+        sp_cache_layer *rows = &s->cache->layers[c->cache_index];
+        sp_op_store(c->ops, k, s->row, s->n_rows, &rows->k, s->position);
+        if (v) sp_op_store(c->ops, v, s->row, s->n_rows, &rows->v, s->position);
+        spans[i] = (sp_span){s->row, s->n_rows, s->position, &rows->k, &rows->v};
+    }
+    return spans;
+}
+
+/* Optional per-head norm, then rotation: x (T, n_heads hd) -> the same shape. */
+static sp_tensor *turn_heads(const layer_ctx *c, const sp_tensor *x, const sp_tensor *norm, int64_t n_heads)
+{
+    const sp_hparams *hp = c->net->hp;
+    int64_t n_tokens = c->batch->n_tokens, hd = hp->head_dim;
+    const sp_tensor *heads = sp_op_reshape(c->ops, x, n_tokens * n_heads, hd);
+    if (norm) heads = sp_op_rms_norm(c->ops, heads, norm, (float)hp->rms_norm_eps);
+    heads = sp_op_rope(c->ops, heads, &c->net->rope, c->batch->positions, n_heads);
+    return sp_op_reshape(c->ops, heads, n_tokens, n_heads * hd);
+}
+
+/* Grouped-query attention: x (T, h) normalised -> (T, h). */
+static sp_tensor *attend_grouped(const layer_ctx *c, const sp_tensor *x)
+{
+    const sp_hparams *hp = c->net->hp;
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    sp_tensor *q = sp_op_linear(ops, x, w->q, w->q_bias); /* (T, nh hd) */
+    sp_tensor *k = sp_op_linear(ops, x, w->k, w->k_bias); /* (T, nkv hd) */
+    sp_tensor *v = sp_op_linear(ops, x, w->v, w->v_bias); /* (T, nkv hd) */
+    q = turn_heads(c, q, w->q_norm, hp->num_attention_heads);
+    k = turn_heads(c, k, w->k_norm, hp->num_key_value_heads);
+    sp_span *spans = k && v ? store_rows(c, k, v) : NULL;
+    if (!spans) return NULL;
+    sp_attend attend = {hp->num_attention_heads, hp->num_key_value_heads, hp->head_dim, hp->head_dim,
+                        c->net->softmax_scale};
+    sp_tensor *y = sp_op_attention(ops, q, &attend, spans, c->batch->n_stretches); /* (T, nh hd) */
+    return sp_op_linear(ops, y, w->o, w->o_bias);
+}
+
+/* Queries in the latent space: per head [Wk^T q_nope ; rope(q_pe)], (T, nh (c + r)). */
+static sp_tensor *absorb_queries(const layer_ctx *c, const sp_tensor *x)
+{
+    const sp_hparams *hp = c->net->hp;
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    int64_t nh = hp->num_attention_heads, n = hp->qk_nope_head_dim, r = hp->qk_rope_head_dim,
+            n_tokens = c->batch->n_tokens;
+    const sp_tensor *latent = x;
+    if (w->q_a)
+        latent =
+            sp_op_rms_norm(ops, sp_op_linear(ops, x, w->q_a, NULL), w->q_a_norm, (float)hp->rms_norm_eps);
+    sp_tensor *q = sp_op_linear(ops, latent, w->q_a ? w->q_b : w->q, NULL); /* (T, nh (n + r)) */
+    q = sp_op_reshape(ops, q, n_tokens * nh, n + r);
+    sp_tensor *q_nope = sp_op_columns(ops, q, 0, n); /* (T nh, n) */
+    sp_tensor *q_pe = sp_op_rope(ops, sp_op_columns(ops, q, n, r), &c->net->rope, c->batch->positions, nh);
+    sp_tensor *absorbed; /* (T nh, c) */
+    if (w->k_b) {
+        absorbed = sp_op_linear_heads(ops, q_nope,
+                                      &(sp_head_rows){w->k_b, nh, hp->kv_lora_rank, 0, hp->kv_lora_rank});
+    } else {
+        absorbed = sp_op_linear_heads_t(ops, q_nope, &(sp_head_rows){w->kv_b, nh, n + hp->v_head_dim, 0, n});
+    }
+    sp_tensor *joined = sp_op_concat(ops, absorbed, q_pe);
+    return sp_op_reshape(ops, joined, n_tokens, nh * (hp->kv_lora_rank + r));
+}
+
+/* Latent attention, absorbed: one shared key-value head of width c + r whose values are its first c columns.
+ */
+static sp_tensor *attend_latent(const layer_ctx *c, const sp_tensor *x)
+{
+    const sp_hparams *hp = c->net->hp;
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    int64_t nh = hp->num_attention_heads, lora = hp->kv_lora_rank, r = hp->qk_rope_head_dim,
+            vd = hp->v_head_dim;
+    sp_tensor *q = absorb_queries(c, x);
+    sp_tensor *kv = sp_op_linear(ops, x, w->kv_a, NULL); /* (T, c + r) */
+    sp_tensor *c_kv =
+        sp_op_rms_norm(ops, sp_op_columns(ops, kv, 0, lora), w->kv_a_norm, (float)hp->rms_norm_eps);
+    sp_tensor *k_pe = sp_op_rope(ops, sp_op_columns(ops, kv, lora, r), &c->net->rope, c->batch->positions, 1);
+    sp_tensor *key = sp_op_concat(ops, c_kv, k_pe); /* (T, c + r) */
+    sp_span *spans = key ? store_rows(c, key, NULL) : NULL;
+    if (!spans) return NULL;
+    sp_attend attend = {nh, 1, lora + r, lora, c->net->softmax_scale};
+    sp_tensor *u = sp_op_attention(ops, q, &attend, spans, c->batch->n_stretches); /* (T, nh c) */
+    u = sp_op_reshape(ops, u, c->batch->n_tokens * nh, lora);
+    sp_head_rows split = {w->v_b, nh, vd, 0, vd};
+    sp_head_rows joined = {w->kv_b, nh, hp->qk_nope_head_dim + vd, hp->qk_nope_head_dim, vd};
+    sp_tensor *y = sp_op_linear_heads(ops, u, w->v_b ? &split : &joined); /* (T nh, vd) */
+    return sp_op_linear(ops, sp_op_reshape(ops, y, c->batch->n_tokens, nh * vd), w->o, NULL);
+}
+
+/* down(silu(gate x) up x) */
+static sp_tensor *feed_forward(sp_ops *ops, const sp_tensor *x, const sp_ffn *w)
+{
+    sp_tensor *gate = sp_op_linear(ops, x, w->gate, NULL); /* (T, f) */
+    sp_tensor *up = sp_op_linear(ops, x, w->up, NULL);     /* (T, f) */
+    return sp_op_linear(ops, sp_op_swiglu(ops, gate, up), w->down, NULL);
+}
+
+static sp_route describe_route(const sp_hparams *hp, const sp_layer *w)
+{
+    static const sp_route_groups groups[] = {
+        [SP_TOPK_GREEDY] = SP_ROUTE_GROUPS_NONE,
+        [SP_TOPK_GROUP_LIMITED_GREEDY] = SP_ROUTE_GROUPS_MAX,
+        [SP_TOPK_NOAUX_TC] = SP_ROUTE_GROUPS_TOP2,
+    };
+    return (sp_route){
+        .score = hp->scoring_func == SP_SCORING_SIGMOID ? SP_ROUTE_SIGMOID : SP_ROUTE_SOFTMAX,
+        .groups = groups[hp->topk_method],
+        .n_group = hp->n_group,
+        .topk_group = hp->topk_group,
+        .top_k = hp->num_experts_per_tok,
+        .normalise = hp->norm_topk_prob,
+        .scale = (float)hp->routed_scaling_factor,
+        .bias = w->router_bias,
+    };
+}
+
+/* Routed experts plus the shared expert, which has no gate and no scale. */
+static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
+{
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    sp_tensor *logits = sp_op_linear(ops, x, w->router, NULL); /* (T, E) */
+    sp_route route = describe_route(c->net->hp, w);
+    sp_routing *routing = sp_op_route(ops, logits, &route);
+    if (!routing) return NULL;
+    sp_tensor *rows =
+        sp_op_gather(ops, x, routing->tokens, routing->n_tokens * routing->top_k); /* (T K, h) */
+    sp_tensor *gate = sp_op_linear_experts(ops, rows, w->experts.gate, routing);   /* (T K, f) */
+    sp_tensor *up = sp_op_linear_experts(ops, rows, w->experts.up, routing);
+    sp_tensor *down = sp_op_linear_experts(ops, sp_op_swiglu(ops, gate, up), w->experts.down, routing);
+    sp_tensor *y = sp_op_combine(ops, down, routing); /* (T, h) */
+    return w->shared.gate ? sp_op_add(ops, y, feed_forward(ops, x, &w->shared)) : y;
+}
+
+/* x (T, h) -> (T, h): attention and feed-forward, each on the normalised input and added to it. */
+static sp_tensor *run_layer(const layer_ctx *c, const sp_tensor *x)
+{
+    const sp_hparams *hp = c->net->hp;
+    float eps = (float)hp->rms_norm_eps;
+    bool latent = sp_arch_get(hp->arch)->attention == SP_ATTENTION_LATENT;
+    sp_tensor *normed = sp_op_rms_norm(c->ops, x, c->w->attn_norm, eps);
+    sp_tensor *y = sp_op_add(c->ops, x, latent ? attend_latent(c, normed) : attend_grouped(c, normed));
+    normed = sp_op_rms_norm(c->ops, y, c->w->ffn_norm, eps);
+    return sp_op_add(c->ops, y,
+                     c->w->router ? mix_experts(c, normed) : feed_forward(c->ops, normed, &c->w->ffn));
+}
+
+sp_tensor *sp_net_forward(sp_ops *ops, const sp_net *net, const sp_batch *batch)
+{
+    sp_tensor *x = sp_op_embed(ops, net->weights->embed, batch->tokens, batch->n_tokens);
+    for (int32_t i = 0; i < net->hp->num_hidden_layers && x; i++) {
+        layer_ctx c = {ops, net, batch, &net->weights->layers[i], i};
+        x = run_layer(&c, x);
+    }
+    return sp_op_rms_norm(ops, x, net->weights->norm, (float)net->hp->rms_norm_eps);
+}
+
+sp_tensor *sp_net_logits(sp_ops *ops, const sp_net *net, const sp_tensor *hidden)
+{
+    return sp_op_linear(ops, hidden, net->weights->head, NULL);
+}
+
+sp_tensor *sp_net_predict(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp, const sp_tensor *hidden,
+                          const sp_batch *batch)
+{
+    float eps = (float)net->hp->rms_norm_eps;
+    sp_tensor *e =
+        sp_op_rms_norm(ops, sp_op_embed(ops, mtp->embed, batch->tokens, batch->n_tokens), mtp->enorm, eps);
+    sp_tensor *h = sp_op_rms_norm(ops, hidden, mtp->hnorm, eps);
+    sp_tensor *u = sp_op_linear(ops, sp_op_concat(ops, e, h), mtp->eh_proj, NULL); /* (T, h) */
+    layer_ctx c = {ops, net, batch, &mtp->layer, 0};
+    sp_tensor *s = u ? run_layer(&c, u) : NULL;
+    return sp_op_linear(ops, sp_op_rms_norm(ops, s, mtp->norm, eps), mtp->head, NULL);
+}

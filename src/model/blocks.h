@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* The network, written once over ops: attention blocks, feed-forward blocks, the layer, the whole forward
+ * pass, and the multi-token-prediction layer. Inference and training call the same functions; see ops/tape.h.
+ */
+#ifndef SP_MODEL_BLOCKS_H
+#define SP_MODEL_BLOCKS_H
+
+#include "model/cache.h"
+#include "model/weights.h"
+#include "ops/ops.h"
+
+/* What the blocks need to know of a model. */
+typedef struct sp_net {
+    const sp_hparams *hp;
+    const sp_weights *weights;
+    sp_rope rope;
+    float softmax_scale;
+} sp_net;
+
+/* A stretch of consecutive tokens of one timeline within a batch. */
+typedef struct sp_stretch {
+    sp_cache *cache; /* its rows [0, position) are filled; the pass fills the stretch's own */
+    int64_t row;     /* first row of the batch */
+    int64_t n_rows;
+    int64_t position; /* of the first row */
+} sp_stretch;
+
+/* Rows of one pass: T = n_tokens, stretches in order and without gaps. */
+typedef struct sp_batch {
+    const int32_t *tokens;    /* (T), checked against the vocabulary */
+    const int32_t *positions; /* (T) */
+    int64_t n_tokens;
+    const sp_stretch *stretches;
+    int n_stretches;
+} sp_batch;
+
+/* Hidden states after the final norm, (T, h); NULL on failure (ops->status). */
+sp_tensor *sp_net_forward(sp_ops *ops, const sp_net *net, const sp_batch *batch);
+
+/* Logits of hidden rows, (T, V). */
+sp_tensor *sp_net_logits(sp_ops *ops, const sp_net *net, const sp_tensor *hidden);
+
+/* Multi-token prediction: hidden states H_i (T, h) after the final norm and batch->tokens = the tokens
+ * t_(i+1) -> logits (T, V) for t_(i+2). The stretches' caches are the layer's own (one layer). Position i is
+ * that of H_i. */
+sp_tensor *sp_net_predict(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp, const sp_tensor *hidden,
+                          const sp_batch *batch);
+
+#endif
