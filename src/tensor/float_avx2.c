@@ -1,7 +1,203 @@
 /* SPDX-License-Identifier: MIT */
+/* AVX2 rows for unquantised formats and float vectors: bit for bit those of float_scalar.c. One register is
+ * the eight lanes; a tail of n mod 8 elements goes through the stored lanes. */
 #include "tensor/kernel_rows.h"
+
+#if defined(__x86_64__)
+
+#include <math.h>
+
+#include "tensor/avx2.h"
+#include "tensor/lanes.h"
+
+static inline __m256 load_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(load_16(p));
+}
+
+static inline __m256 load_bf16(const uint16_t *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16(p)), 16));
+}
+
+/* E4M3 moved into half format has an exponent 8 too small; codes 0x7f become NaN. */
+static inline __m256 load_f8(const uint8_t *p)
+{
+    __m128i v = _mm_cvtepu8_epi16(load_8(p));
+    __m128i rest = _mm_and_si128(v, _mm_set1_epi16(0x7f));
+    __m128i nan = _mm_and_si128(_mm_cmpeq_epi16(rest, _mm_set1_epi16(0x7f)), _mm_set1_epi16(0x7e00));
+    __m128i sign = _mm_slli_epi16(_mm_and_si128(v, _mm_set1_epi16(0x80)), 8);
+    __m128i half = _mm_or_si128(_mm_or_si128(sign, nan), _mm_slli_epi16(rest, 7));
+    return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f));
+}
+
+static float dot_f32_avx2(size_t n, const void *w, const void *x)
+{
+    const float *a = w, *b = x;
+    float lanes[8];
+    __m256 acc = _mm256_setzero_ps();
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) acc = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), acc);
+    if (i == n) return sum_lanes(acc);
+    _mm256_storeu_ps(lanes, acc);
+    for (; i < n; i++) lanes[i % 8] = fmaf(a[i], b[i], lanes[i % 8]);
+    return sp_lanes_sum(lanes);
+}
+
+/* dot_<type>_avx2 and unpack_<type>_avx2 of a short float. */
+#define ROWS_SHORT(type, elem, load, convert)                                                                \
+    static float dot_##type##_avx2(size_t n, const void *w, const void *x)                                   \
+    {                                                                                                        \
+        const elem *a = w;                                                                                   \
+        const float *b = x;                                                                                  \
+        float lanes[8];                                                                                      \
+        __m256 acc = _mm256_setzero_ps();                                                                    \
+        size_t i = 0;                                                                                        \
+        for (; i + 8 <= n; i += 8) acc = _mm256_fmadd_ps(load(a + i), _mm256_loadu_ps(b + i), acc);          \
+        if (i == n) return sum_lanes(acc);                                                                   \
+        _mm256_storeu_ps(lanes, acc);                                                                        \
+        for (; i < n; i++) lanes[i % 8] = fmaf(convert(a[i]), b[i], lanes[i % 8]);                           \
+        return sp_lanes_sum(lanes);                                                                          \
+    }                                                                                                        \
+    static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
+    {                                                                                                        \
+        const elem *s = src;                                                                                 \
+        size_t i = 0;                                                                                        \
+        for (; i + 8 <= n; i += 8) _mm256_storeu_ps(dst + i, load(s + i));                                   \
+        for (; i < n; i++) dst[i] = convert(s[i]);                                                           \
+    }
+
+ROWS_SHORT(f16, uint16_t, load_f16, sp_f16_to_f32)
+ROWS_SHORT(bf16, uint16_t, load_bf16, sp_bf16_to_f32)
+ROWS_SHORT(f8_e4m3, uint8_t, load_f8, sp_e4m3_to_f32)
+
+static float sum_squares_avx2(size_t n, const float *x)
+{
+    return dot_f32_avx2(n, x, x);
+}
+
+static void axpy_avx2(size_t n, float a, const float *x, float *y)
+{
+    __m256 va = _mm256_set1_ps(a);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(va, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+    }
+    for (; i < n; i++) y[i] = fmaf(a, x[i], y[i]);
+}
+
+static void scale_avx2(size_t n, float a, float *x)
+{
+    __m256 va = _mm256_set1_ps(a);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(x + i, _mm256_mul_ps(va, _mm256_loadu_ps(x + i)));
+    for (; i < n; i++) x[i] = a * x[i];
+}
+
+static void add_avx2(size_t n, const float *x, float *y)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+    }
+    for (; i < n; i++) y[i] = x[i] + y[i];
+}
+
+static void scale_mul_avx2(size_t n, float a, const float *x, const float *w, float *y)
+{
+    __m256 va = _mm256_set1_ps(a);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 ax = _mm256_mul_ps(va, _mm256_loadu_ps(x + i));
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(ax, _mm256_loadu_ps(w + i)));
+    }
+    for (; i < n; i++) y[i] = (a * x[i]) * w[i];
+}
+
+/* sp_expf in eight lanes, step by step. min and max return their second operand for a NaN. */
+static inline __m256 exp_lanes(__m256 x)
+{
+    x = _mm256_min_ps(_mm256_set1_ps(EXP_MAX), x);
+    x = _mm256_max_ps(_mm256_set1_ps(EXP_MIN), x);
+    __m256 magic = _mm256_set1_ps(EXP_MAGIC);
+    __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(EXP_LOG2E), magic);
+    __m256 n = _mm256_sub_ps(shifted, magic);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_HI), x);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_LO), r);
+    __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(EXP_P4), r, _mm256_set1_ps(EXP_P3));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P2));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P1));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P0));
+    p = _mm256_add_ps(_mm256_fmadd_ps(p, _mm256_mul_ps(r, r), r), _mm256_set1_ps(1.0f));
+
+    __m256i k = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(EXP_MAGIC_BITS));
+    __m256i half = _mm256_srai_epi32(k, 1), bias = _mm256_set1_epi32(127);
+    __m256i bits1 = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+    __m256i bits2 = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(k, half), bias), 23);
+    return _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(bits1)), _mm256_castsi256_ps(bits2));
+}
+
+static void swiglu_avx2(size_t n, const float *gate, const float *up, float *y)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), sign = _mm256_set1_ps(-0.0f);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 g = _mm256_loadu_ps(gate + i);
+        __m256 silu = _mm256_div_ps(g, _mm256_add_ps(one, exp_lanes(_mm256_xor_ps(g, sign))));
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(silu, _mm256_loadu_ps(up + i)));
+    }
+    for (; i < n; i++) y[i] = (gate[i] / (1.0f + sp_expf(-gate[i]))) * up[i];
+}
+
+static float max_avx2(size_t n, const float *x)
+{
+    __m256 m = _mm256_set1_ps(-INFINITY);
+    float lanes[8];
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) m = _mm256_max_ps(_mm256_loadu_ps(x + i), m); /* x > m ? x : m */
+    _mm256_storeu_ps(lanes, m);
+    for (; i < n; i++) lanes[i % 8] = x[i] > lanes[i % 8] ? x[i] : lanes[i % 8];
+    for (int width = 4; width >= 1; width /= 2) {
+        for (int j = 0; j < width; j++) lanes[j] = lanes[j + width] > lanes[j] ? lanes[j + width] : lanes[j];
+    }
+    return lanes[0];
+}
+
+static float exp_sum_avx2(size_t n, float shift, float *x)
+{
+    __m256 acc = _mm256_setzero_ps(), vs = _mm256_set1_ps(shift);
+    float lanes[8];
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 e = exp_lanes(_mm256_sub_ps(_mm256_loadu_ps(x + i), vs));
+        _mm256_storeu_ps(x + i, e);
+        acc = _mm256_add_ps(acc, e);
+    }
+    _mm256_storeu_ps(lanes, acc);
+    for (; i < n; i++) {
+        x[i] = sp_expf(x[i] - shift);
+        lanes[i % 8] += x[i];
+    }
+    return sp_lanes_sum(lanes);
+}
 
 void sp_fill_float_avx2(sp_kernels *k)
 {
-    (void)k;
+    k->dot[SP_DTYPE_F32] = dot_f32_avx2;
+    k->dot[SP_DTYPE_F16] = dot_f16_avx2;
+    k->dot[SP_DTYPE_BF16] = dot_bf16_avx2;
+    k->dot[SP_DTYPE_F8_E4M3] = dot_f8_e4m3_avx2;
+    k->unpack[SP_DTYPE_F16] = unpack_f16_avx2;
+    k->unpack[SP_DTYPE_BF16] = unpack_bf16_avx2;
+    k->unpack[SP_DTYPE_F8_E4M3] = unpack_f8_e4m3_avx2;
+    k->sum_squares = sum_squares_avx2;
+    k->axpy = axpy_avx2;
+    k->scale = scale_avx2;
+    k->add = add_avx2;
+    k->scale_mul = scale_mul_avx2;
+    k->swiglu = swiglu_avx2;
+    k->max = max_avx2;
+    k->exp_sum = exp_sum_avx2;
 }
+
+#endif

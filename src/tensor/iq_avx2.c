@@ -1,7 +1,218 @@
 /* SPDX-License-Identifier: MIT */
+/* AVX2 dots for the codebook formats IQ1, IQ2 and IQ3: bit for bit those of quant_scalar.c. Grid entries are
+ * gathered by plain loads; signs are moved over to the activations. */
 #include "tensor/kernel_rows.h"
+
+#if defined(__x86_64__)
+
+#include "tensor/avx2.h"
+#include "tensor/decode.h"
+
+/* Four groups of seven sign bits -> 32, each eighth bit making its byte's number of ones even. */
+static inline uint32_t expand_signs(uint32_t v)
+{
+    uint32_t s = (v & 0x7fu) | (v & 0x3f80u) << 1 | (v & 0x1fc000u) << 2 | (v & 0xfe00000u) << 3;
+    uint32_t p = s ^ (s >> 4);
+    p ^= p >> 2;
+    p ^= p >> 1;
+    return s | (p & 0x01010101u) << 7;
+}
+
+/* Unsigned grid bytes with sign bits, times 32 activations, in pairs. */
+static inline __m256i mul_grid(__m256i grid, uint32_t signs, const int8_t *x)
+{
+    __m256i mask = spread_bits(signs);
+    __m256i v = _mm256_sub_epi8(_mm256_xor_si256(load_32(x), mask), mask);
+    return _mm256_maddubs_epi16(grid, v);
+}
+
+static inline __m256i join_4(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    return _mm256_setr_epi64x((long long)a, (long long)b, (long long)c, (long long)d);
+}
+
+/* The products of chunk c for each format. */
+static inline __m256i mul_iq2_xxs(const sp_block_iq2_xxs *b, const sp_act_q8k *x, int c)
+{
+    const uint8_t *q = b->qs + 8 * c;
+    __m256i grid =
+        join_4(sp_iq2xxs_grid[q[0]], sp_iq2xxs_grid[q[1]], sp_iq2xxs_grid[q[2]], sp_iq2xxs_grid[q[3]]);
+    return mul_grid(grid, expand_signs(sp_load_u32(q + 4)), x->q + 32 * c);
+}
+
+static inline __m256i mul_iq2_xs(const sp_block_iq2_xs *b, const sp_act_q8k *x, int c)
+{
+    const uint64_t *g = sp_iq2xs_grid;
+    uint32_t w[4], v = 0;
+    for (int l = 0; l < 4; l++) {
+        w[l] = sp_load_u16(b->qs + 8 * c + 2 * l);
+        v |= (w[l] >> 9) << (7 * l);
+    }
+    __m256i grid = join_4(g[w[0] & 511], g[w[1] & 511], g[w[2] & 511], g[w[3] & 511]);
+    return mul_grid(grid, expand_signs(v), x->q + 32 * c);
+}
+
+static inline __m256i mul_iq2_s(const sp_block_iq2_s *b, const sp_act_q8k *x, int c)
+{
+    const uint64_t *g = sp_iq2s_grid;
+    const uint8_t *q = b->qs + 4 * c;
+    unsigned h = b->qh[c];
+    __m256i grid = join_4(g[q[0] | (h << 8 & 0x300)], g[q[1] | (h << 6 & 0x300)], g[q[2] | (h << 4 & 0x300)],
+                          g[q[3] | (h << 2 & 0x300)]);
+    return mul_grid(grid, sp_load_u32(b->signs + 4 * c), x->q + 32 * c);
+}
+
+static inline __m256i mul_iq3_xxs(const sp_block_iq3_xxs *b, const sp_act_q8k *x, int c)
+{
+    const uint32_t *g = sp_iq3xxs_grid;
+    const uint8_t *q = b->qs + 8 * c;
+    __m256i grid = _mm256_setr_epi32((int)g[q[0]], (int)g[q[1]], (int)g[q[2]], (int)g[q[3]], (int)g[q[4]],
+                                     (int)g[q[5]], (int)g[q[6]], (int)g[q[7]]);
+    return mul_grid(grid, expand_signs(sp_load_u32(b->signs + 4 * c)), x->q + 32 * c);
+}
+
+static inline __m256i mul_iq3_s(const sp_block_iq3_s *b, const sp_act_q8k *x, int c)
+{
+    const uint32_t *g = sp_iq3s_grid;
+    uint32_t v[8];
+    for (int l = 0; l < 8; l++) v[l] = g[b->qs[8 * c + l] | (b->qh[c] << (8 - l) & 0x100)];
+    return mul_grid(load_32(v), sp_load_u32(b->signs + 4 * c), x->q + 32 * c);
+}
+
+/* 8 grid + delta, as signed bytes. */
+static inline __m256i mul_iq1(__m256i grid, __m256i delta, const int8_t *x)
+{
+    __m256i w = _mm256_and_si256(_mm256_slli_epi16(grid, 3), _mm256_set1_epi8((char)0xf8));
+    return mul_signed(_mm256_add_epi8(w, delta), load_32(x));
+}
+
+static inline __m256i mul_iq1_s(const sp_block_iq1_s *b, const sp_act_q8k *x, int c)
+{
+    const uint64_t *g = sp_iq1_grid;
+    const uint8_t *q = b->qs + 4 * c;
+    unsigned h = sp_load_u16(b->qh + 2 * c);
+    __m256i grid = join_4(g[q[0] | (h << 8 & 0x700)], g[q[1] | (h << 5 & 0x700)], g[q[2] | (h << 2 & 0x700)],
+                          g[q[3] | (h >> 1 & 0x700)]);
+    return mul_iq1(grid, _mm256_set1_epi8(h & 0x8000u ? -1 : 1), x->q + 32 * c);
+}
+
+static inline __m256i mul_iq1_m(const sp_block_iq1_m *b, const sp_act_q8k *x, int c)
+{
+    const uint64_t *g = sp_iq1_grid, plus = 0x0101010101010101ull;
+    const uint8_t *q = b->qs + 4 * c;
+    unsigned h = sp_load_u16(b->qh + 2 * c); /* four nibbles */
+    __m256i grid = join_4(g[q[0] | (h << 8 & 0x700)], g[q[1] | (h << 4 & 0x700)], g[q[2] | (h & 0x700)],
+                          g[q[3] | (h >> 4 & 0x700)]);
+    __m256i delta = join_4(h & 8 ? ~0ull : plus, h & 0x80 ? ~0ull : plus, h & 0x800 ? ~0ull : plus,
+                           h & 0x8000 ? ~0ull : plus);
+    return mul_iq1(grid, delta, x->q + 32 * c);
+}
+
+/* Scales as spread_word wants them. One per 32: in the top four bits of eight words at `words`. */
+static inline __m256i scales_of_words(const uint8_t *words, int stride)
+{
+    uint16_t s[8];
+    for (int c = 0; c < 8; c++) s[c] = (uint16_t)(2 * (sp_load_u32(words + stride * c) >> 28) + 1);
+    return both_halves(load_16(s));
+}
+
+static inline __m256i scales_iq2_xxs(const sp_block_iq2_xxs *b)
+{
+    return scales_of_words(b->qs + 4, 8);
+}
+
+static inline __m256i scales_iq3_xxs(const sp_block_iq3_xxs *b)
+{
+    return scales_of_words(b->signs, 4);
+}
+
+/* One per 16: the low nibbles of eight bytes are the even ones. */
+static inline __m256i scales_of_nibbles(const uint8_t *p)
+{
+    __m128i v = load_8(p), mask = _mm_set1_epi8(15);
+    __m128i low = _mm_and_si128(v, mask), high = _mm_and_si128(_mm_srli_epi16(v, 4), mask);
+    __m256i s = _mm256_cvtepu8_epi16(_mm_unpacklo_epi64(low, high));
+    return _mm256_add_epi16(_mm256_add_epi16(s, s), _mm256_set1_epi16(1));
+}
+
+static inline __m256i scales_iq2_xs(const sp_block_iq2_xs *b)
+{
+    return scales_of_nibbles(b->scales);
+}
+
+static inline __m256i scales_iq2_s(const sp_block_iq2_s *b)
+{
+    return scales_of_nibbles(b->scales);
+}
+
+static inline __m256i scales_iq3_s(const sp_block_iq3_s *b)
+{
+    uint16_t s[8];
+    for (int c = 0; c < 8; c++) s[c] = (uint16_t)(2 * ((b->scales[c / 2] >> (4 * (c % 2))) & 15) + 1);
+    return both_halves(load_16(s));
+}
+
+static inline __m256i scales_iq1_s(const sp_block_iq1_s *b)
+{
+    __m128i s = _mm_and_si128(_mm_srli_epi16(load_16(b->qh), 12), _mm_set1_epi16(7));
+    return both_halves(_mm_add_epi16(_mm_add_epi16(s, s), _mm_set1_epi16(1)));
+}
+
+static inline __m256i scales_iq1_m(const sp_block_iq1_m *b)
+{
+    uint16_t s[16]; /* even ones, then odd ones */
+    for (int w = 0; w < 4; w++) {
+        unsigned word = sp_load_u16(b->scales + 2 * w);
+        s[2 * w] = (uint16_t)(2 * (word & 7) + 1);
+        s[8 + 2 * w] = (uint16_t)(2 * (word >> 3 & 7) + 1);
+        s[2 * w + 1] = (uint16_t)(2 * (word >> 6 & 7) + 1);
+        s[9 + 2 * w] = (uint16_t)(2 * (word >> 9 & 7) + 1);
+    }
+    return load_32(s);
+}
+
+static inline float scale_iq1_m(const sp_block_iq1_m *b)
+{
+    unsigned d = 0;
+    for (int w = 0; w < 4; w++) d |= (unsigned)(sp_load_u16(b->scales + 2 * w) >> 12) << (4 * w);
+    return _cvtsh_ss((uint16_t)d) * 0.125f;
+}
+
+/* `block_d`: the block's scale with the power of two that decode_iq.c takes into it. */
+#define DOT_IQ(type, block_d)                                                                                \
+    static float dot_##type##_avx2(size_t n, const void *w, const void *x)                                   \
+    {                                                                                                        \
+        const sp_block_##type *b = w;                                                                        \
+        const sp_act_q8k *a = x;                                                                             \
+        __m256 acc = _mm256_setzero_ps();                                                                    \
+        for (size_t i = 0; i < n / 256; i++, b++, a++) {                                                     \
+            __m256i sum = _mm256_setzero_si256(), scales = scales_##type(b);                                 \
+            for (int c = 0; c < 8; c++) {                                                                    \
+                __m256i products = mul_##type(b, a, c);                                                      \
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, spread_word(scales, c)));            \
+            }                                                                                                \
+            acc = _mm256_fmadd_ps(_mm256_set1_ps((block_d)*a->d), _mm256_cvtepi32_ps(sum), acc);             \
+        }                                                                                                    \
+        return sum_lanes(acc);                                                                               \
+    }
+
+DOT_IQ(iq1_s, _cvtsh_ss(sp_load_u16(b->d)) * 0.125f)
+DOT_IQ(iq1_m, scale_iq1_m(b))
+DOT_IQ(iq2_xxs, _cvtsh_ss(sp_load_u16(b->d)) * 0.125f)
+DOT_IQ(iq2_xs, _cvtsh_ss(sp_load_u16(b->d)) * 0.125f)
+DOT_IQ(iq2_s, _cvtsh_ss(sp_load_u16(b->d)) * 0.125f)
+DOT_IQ(iq3_xxs, _cvtsh_ss(sp_load_u16(b->d)) * 0.25f)
+DOT_IQ(iq3_s, _cvtsh_ss(sp_load_u16(b->d)))
 
 void sp_fill_iq_avx2(sp_kernels *k)
 {
-    (void)k;
+    k->dot[SP_DTYPE_IQ1_S] = dot_iq1_s_avx2;
+    k->dot[SP_DTYPE_IQ1_M] = dot_iq1_m_avx2;
+    k->dot[SP_DTYPE_IQ2_XXS] = dot_iq2_xxs_avx2;
+    k->dot[SP_DTYPE_IQ2_XS] = dot_iq2_xs_avx2;
+    k->dot[SP_DTYPE_IQ2_S] = dot_iq2_s_avx2;
+    k->dot[SP_DTYPE_IQ3_XXS] = dot_iq3_xxs_avx2;
+    k->dot[SP_DTYPE_IQ3_S] = dot_iq3_s_avx2;
 }
+
+#endif

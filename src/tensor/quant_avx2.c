@@ -1,7 +1,196 @@
 /* SPDX-License-Identifier: MIT */
+/* AVX2 rows for the formats in blocks of 32 and for activation rows: bit for bit those of quant_scalar.c. */
 #include "tensor/kernel_rows.h"
+
+#if defined(__x86_64__)
+
+#include <math.h>
+
+#include "tensor/avx2.h"
+#include "tensor/decode.h"
+
+/* The 32 integers of a block as signed bytes. */
+static inline __m256i load_q8_0(const sp_block_q8_0 *b)
+{
+    return load_32(b->qs);
+}
+
+static inline __m256i load_q4_0(const sp_block_q4_0 *b)
+{
+    return _mm256_sub_epi8(load_nibbles(b->qs), _mm256_set1_epi8(8));
+}
+
+static inline __m256i load_q4_1(const sp_block_q4_1 *b)
+{
+    return load_nibbles(b->qs);
+}
+
+/* A clear fifth bit means q - 16, which is the nibble with its high bits set. */
+static inline __m256i load_q5_0(const sp_block_q5_0 *b)
+{
+    __m256i high = _mm256_andnot_si256(spread_bits(sp_load_u32(b->qh)), _mm256_set1_epi8((char)0xf0));
+    return _mm256_or_si256(load_nibbles(b->qs), high);
+}
+
+static inline __m256i load_q5_1(const sp_block_q5_1 *b)
+{
+    __m256i high = _mm256_and_si256(spread_bits(sp_load_u32(b->qh)), _mm256_set1_epi8(16));
+    return _mm256_or_si256(load_nibbles(b->qs), high);
+}
+
+static inline __m256i load_iq4_nl(const sp_block_iq4_nl *b)
+{
+    __m256i values = _mm256_broadcastsi128_si256(load_16(sp_iq4_values));
+    return _mm256_shuffle_epi8(values, load_nibbles(b->qs));
+}
+
+/* dst[32] = d * q (+ m). */
+static inline void write_32(__m256i q, __m256 d, float *dst)
+{
+    for (int i = 0; i < 4; i++) {
+        __m128i half = i < 2 ? _mm256_castsi256_si128(q) : _mm256_extracti128_si256(q, 1);
+        __m128i eight = i % 2 ? _mm_srli_si128(half, 8) : half;
+        _mm256_storeu_ps(dst + 8 * i, _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight))));
+    }
+}
+
+static inline void add_32(float m, float *dst)
+{
+    __m256 vm = _mm256_set1_ps(m);
+    for (int i = 0; i < 32; i += 8) _mm256_storeu_ps(dst + i, _mm256_add_ps(_mm256_loadu_ps(dst + i), vm));
+}
+
+#define ROWS_32(type)                                                                                        \
+    static float dot_##type##_avx2(size_t n, const void *w, const void *x)                                   \
+    {                                                                                                        \
+        const sp_block_##type *b = w;                                                                        \
+        const sp_act_q8 *a = x;                                                                              \
+        __m256 acc = _mm256_setzero_ps();                                                                    \
+        for (size_t i = 0; i < n / 32; i++) {                                                                \
+            __m256i sum = widen_pairs(mul_signed(load_##type(b + i), load_32(a[i].q)));                      \
+            acc = _mm256_fmadd_ps(spread_f16(b[i].d, a[i].d), _mm256_cvtepi32_ps(sum), acc);                 \
+        }                                                                                                    \
+        return sum_lanes(acc);                                                                               \
+    }                                                                                                        \
+    static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
+    {                                                                                                        \
+        const sp_block_##type *b = src;                                                                      \
+        for (size_t i = 0; i < n / 32; i++)                                                                  \
+            write_32(load_##type(b + i), spread_f16(b[i].d, 1), dst + 32 * i);                               \
+    }
+
+#define ROWS_32_MIN(type)                                                                                    \
+    static float dot_##type##_avx2(size_t n, const void *w, const void *x)                                   \
+    {                                                                                                        \
+        const sp_block_##type *b = w;                                                                        \
+        const sp_act_q8 *a = x;                                                                              \
+        __m256 acc = _mm256_setzero_ps();                                                                    \
+        float mins = 0;                                                                                      \
+        for (size_t i = 0; i < n / 32; i++) {                                                                \
+            __m256i sum = widen_pairs(_mm256_maddubs_epi16(load_##type(b + i), load_32(a[i].q)));            \
+            acc = _mm256_fmadd_ps(spread_f16(b[i].d, a[i].d), _mm256_cvtepi32_ps(sum), acc);                 \
+            mins = fmaf(_cvtsh_ss(sp_load_u16(b[i].m)), a[i].s, mins);                                       \
+        }                                                                                                    \
+        return sum_lanes(acc) + mins;                                                                        \
+    }                                                                                                        \
+    static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
+    {                                                                                                        \
+        const sp_block_##type *b = src;                                                                      \
+        for (size_t i = 0; i < n / 32; i++) {                                                                \
+            write_32(load_##type(b + i), spread_f16(b[i].d, 1), dst + 32 * i);                               \
+            add_32(_cvtsh_ss(sp_load_u16(b[i].m)), dst + 32 * i);                                            \
+        }                                                                                                    \
+    }
+
+ROWS_32(q8_0)
+ROWS_32(q4_0)
+ROWS_32_MIN(q4_1)
+ROWS_32(q5_0)
+ROWS_32_MIN(q5_1)
+ROWS_32(iq4_nl)
+
+/* Largest magnitude of n floats (a multiple of 8) as bits. */
+static inline uint32_t find_amax_bits(int n, const float *x)
+{
+    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+    __m256i m = _mm256_setzero_si256();
+    for (int i = 0; i < n; i += 8) m = _mm256_max_epi32(m, _mm256_and_si256(load_32(x + i), mask));
+    __m128i a = _mm_max_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
+    a = _mm_max_epi32(a, _mm_shuffle_epi32(a, 0x4e));
+    a = _mm_max_epi32(a, _mm_shuffle_epi32(a, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(a);
+}
+
+static inline __m256i round_8(const float *x, __m256 inverse)
+{
+    return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
+}
+
+/* 32 floats to bytes. The packs work within halves, so groups of four bytes are put back in order. */
+static inline __m256i quantize_32(const float *x, __m256 inverse)
+{
+    __m256i a = _mm256_packs_epi32(round_8(x, inverse), round_8(x + 8, inverse));
+    __m256i b = _mm256_packs_epi32(round_8(x + 16, inverse), round_8(x + 24, inverse));
+    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), order);
+}
+
+/* n = 32 or 256; returns d. */
+static inline float quantize_block(int n, const float *x, int8_t *q)
+{
+    uint32_t bits = find_amax_bits(n, x);
+    if (bits < ACT_MIN_BITS || bits >= ACT_INF_BITS) {
+        memset(q, 0, (size_t)n);
+        return bits < ACT_MIN_BITS ? 0.0f : NAN;
+    }
+    float amax;
+    memcpy(&amax, &bits, sizeof amax);
+    __m256 inverse = _mm256_set1_ps(127.0f / amax);
+    for (int i = 0; i < n; i += 32) _mm256_storeu_si256((__m256i *)(q + i), quantize_32(x + i, inverse));
+    return amax / 127.0f;
+}
+
+static inline int sum_16(const int8_t *q)
+{
+    __m256i w = _mm256_cvtepi8_epi16(load_16(q));
+    __m128i s = _mm_add_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+    s = _mm_madd_epi16(s, _mm_set1_epi16(1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+static void quantize_q8_avx2(size_t n, const float *src, void *dst)
+{
+    sp_act_q8 *a = dst;
+    for (size_t b = 0; b < n / 32; b++) {
+        a[b].d = quantize_block(32, src + 32 * b, a[b].q);
+        a[b].s = a[b].d * (float)(sum_16(a[b].q) + sum_16(a[b].q + 16));
+    }
+}
+
+static void quantize_q8k_avx2(size_t n, const float *src, void *dst)
+{
+    sp_act_q8k *a = dst;
+    for (size_t b = 0; b < n / 256; b++) {
+        a[b].d = quantize_block(256, src + 256 * b, a[b].q);
+        for (int k = 0; k < 16; k++) a[b].sums[k] = (int16_t)sum_16(a[b].q + 16 * k);
+    }
+}
+
+#define SET_ROWS(k, dtype, type)                                                                             \
+    (k)->dot[dtype] = dot_##type##_avx2;                                                                     \
+    (k)->unpack[dtype] = unpack_##type##_avx2
 
 void sp_fill_quant_avx2(sp_kernels *k)
 {
-    (void)k;
+    SET_ROWS(k, SP_DTYPE_Q8_0, q8_0);
+    SET_ROWS(k, SP_DTYPE_Q4_0, q4_0);
+    SET_ROWS(k, SP_DTYPE_Q4_1, q4_1);
+    SET_ROWS(k, SP_DTYPE_Q5_0, q5_0);
+    SET_ROWS(k, SP_DTYPE_Q5_1, q5_1);
+    SET_ROWS(k, SP_DTYPE_IQ4_NL, iq4_nl);
+    k->quantize[SP_ACT_Q8] = quantize_q8_avx2;
+    k->quantize[SP_ACT_Q8K] = quantize_q8k_avx2;
 }
+
+#endif
