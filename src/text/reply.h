@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of a reply that its two files and the generator share: the marks that divide a reply, its state,
+ * and a hook through which the generator withholds stop strings. The public side is <sputnik/chat.h>. */
+#ifndef SP_TEXT_REPLY_H
+#define SP_TEXT_REPLY_H
+
+#include "base/mem.h"
+
+#include <sputnik/chat.h>
+
+/* What divides a reply. Each format spells its own subset (reply.c). */
+typedef enum sp_reply_mark {
+    SP_MARK_THINK_OPEN,
+    SP_MARK_THINK_CLOSE,
+    SP_MARK_CALLS_BEGIN,
+    SP_MARK_CALLS_END,
+    SP_MARK_CALL_BEGIN,
+    SP_MARK_CALL_END,
+    SP_MARK_CALL_SEP,
+    SP_MARK_COUNT
+} sp_reply_mark;
+
+typedef enum sp_reply_state { SP_IN_REASONING, SP_IN_CONTENT, SP_IN_CALLS } sp_reply_state;
+
+/* Sees each stretch before it is recorded, and passes on what it lets through with sp_reply_record. */
+typedef sp_status (*sp_reply_filter_fn)(void *ctx, sp_reply_part part, const char *text, size_t len,
+                                        sp_error *err);
+
+struct sp_reply {
+    sp_chat_format format;
+    const sp_tokenizer *tokenizer; /* NULL: the reply has no text */
+    sp_detokenizer detokenizer;
+    const char *const *spelling; /* (SP_MARK_COUNT), NULL where the format has no such mark */
+    int32_t ids[SP_MARK_COUNT];  /* -1: the mark is looked for in the text instead */
+    sp_reply_state state;
+    bool spoke;        /* content that is not blank has appeared */
+    bool strip_breaks; /* line breaks that come next in the content are dropped */
+    sp_text decoded;   /* scratch: text of the newest token */
+    sp_buf pending;    /* text that may begin a mark */
+    sp_buf reasoning;
+    sp_buf held; /* white space at the end of the reasoning so far */
+    sp_buf content;
+    sp_buf raw; /* text of the call area since the last complete call, marks spelled out */
+    bool in_call;
+    size_t body;      /* offset in raw: after the call's opening mark */
+    size_t sep, args; /* offsets in raw around the first separator of the call; 0: none yet */
+    sp_tool_call *calls;
+    size_t n_calls, calls_cap;
+    sp_reply_fn fn; /* of the push or finish under way */
+    void *fn_ctx;
+    bool stopped; /* fn asked to stop */
+    sp_reply_filter_fn filter;
+    void *filter_ctx;
+};
+
+void sp_reply_set_filter(sp_reply *reply, sp_reply_filter_fn filter, void *ctx);
+
+/* Append to the reply's text and tell the caller's function. */
+sp_status sp_reply_record(sp_reply *reply, sp_reply_part part, const char *text, size_t len, sp_error *err);
+
+/* True while an incomplete character or a possible mark is held back. */
+bool sp_reply_holds_text(const sp_reply *reply);
+
+/* Read the call in raw (from body to its end) and add it to the calls. *done is false if it is malformed. */
+sp_status sp_reply_read_call(sp_reply *reply, bool *done, sp_error *err);
+
+#endif
