@@ -148,29 +148,41 @@ def keep_f32(name, w):
     return w.dim() == 1 or "ffn_gate_inp" in name or not name.endswith("weight")
 
 
+def read(model_dir):
+    """config.json and the dequantised tensors of a checkpoint directory."""
+    path = pathlib.Path(model_dir)
+    stored = {}
+    for file in sorted(path.glob("*.safetensors")):
+        stored.update(load_file(file))
+    return json.loads((path / "config.json").read_text()), make_checkpoints.dequantise(stored)
+
+
+def write(path, cfg, weights, *, legacy=False, pack=None):
+    """pack(name, float32 array) -> (raw bytes array, ggml type), or None to store float32."""
+    out = gguf.GGUFWriter(path, ARCH[cfg["model_type"]])
+    metadata(out, cfg, legacy)
+    for name, w in convert(cfg, weights, legacy).items():
+        data = w.contiguous().numpy()
+        packed = None if pack is None or keep_f32(name, w) else pack(name, data)
+        if packed is None:
+            out.add_tensor(name, data)
+        else:
+            out.add_tensor(name, packed[0], raw_dtype=packed[1])
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("model_dir"), ap.add_argument("out")
     ap.add_argument("--legacy", action="store_true"), ap.add_argument("--type", default="f32")
     args = ap.parse_args()
-    path = pathlib.Path(args.model_dir)
-    cfg = json.loads((path / "config.json").read_text())
-    stored = {}
-    for file in sorted(path.glob("*.safetensors")):
-        stored.update(load_file(file))
-    out = gguf.GGUFWriter(args.out, ARCH[cfg["model_type"]])
-    metadata(out, cfg, args.legacy)
+    cfg, weights = read(args.model_dir)
     qtype = getattr(gguf.GGMLQuantizationType, args.type.upper())
-    for name, w in convert(cfg, make_checkpoints.dequantise(stored), args.legacy).items():
-        data = w.contiguous().numpy()
-        if args.type != "f32" and not keep_f32(name, w):
-            out.add_tensor(name, gguf.quants.quantize(data, qtype), raw_dtype=qtype)
-        else:
-            out.add_tensor(name, data)
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
+    pack = None if args.type == "f32" else lambda name, data: (gguf.quants.quantize(data, qtype), qtype)
+    write(args.out, cfg, weights, legacy=args.legacy, pack=pack)
 
 
 if __name__ == "__main__":
