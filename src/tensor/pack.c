@@ -28,10 +28,12 @@ static void pack_f8_e4m3(size_t n, const float *src, void *dst)
 }
 
 static const sp_pack_fn pack_rows[SP_DTYPE_COUNT] = {
-    [SP_DTYPE_F32] = pack_f32,
-    [SP_DTYPE_F16] = pack_f16,
-    [SP_DTYPE_BF16] = pack_bf16,
-    [SP_DTYPE_F8_E4M3] = pack_f8_e4m3,
+    [SP_DTYPE_F32] = pack_f32,          [SP_DTYPE_F16] = pack_f16,      [SP_DTYPE_BF16] = pack_bf16,
+    [SP_DTYPE_F8_E4M3] = pack_f8_e4m3,  [SP_DTYPE_Q4_0] = sp_pack_q4_0, [SP_DTYPE_Q4_1] = sp_pack_q4_1,
+    [SP_DTYPE_Q5_0] = sp_pack_q5_0,     [SP_DTYPE_Q5_1] = sp_pack_q5_1, [SP_DTYPE_Q8_0] = sp_pack_q8_0,
+    [SP_DTYPE_Q2_K] = sp_pack_q2_k,     [SP_DTYPE_Q3_K] = sp_pack_q3_k, [SP_DTYPE_Q4_K] = sp_pack_q4_k,
+    [SP_DTYPE_Q5_K] = sp_pack_q5_k,     [SP_DTYPE_Q6_K] = sp_pack_q6_k, [SP_DTYPE_IQ4_NL] = sp_pack_iq4_nl,
+    [SP_DTYPE_IQ4_XS] = sp_pack_iq4_xs,
 };
 
 sp_status sp_dtype_pack(sp_dtype dtype, const float *src, void *dst, size_t n, sp_error *err)
