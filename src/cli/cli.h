@@ -96,7 +96,7 @@ typedef struct sp_sampling_args {
         }                                                                                                    \
     }
 
-#define SP_SAMPLING_ROWS(type, member)                                                                       \
+#define SP_SETTING_ROWS(type, member)                                                                        \
     SP_INT_ROW(type, member.max_tokens, "max-tokens", 'n', -1, 16777216,                                     \
                "most tokens of a reply (-1: no limit)"),                                                     \
         SP_INT_ROW(type, member.seed, "seed", 0, -1, 9.2e18, "seed of the draws (-1: a new one each time)"), \
@@ -113,7 +113,11 @@ typedef struct sp_sampling_args {
         SP_FLOAT_ROW(type, member.presence_penalty, "presence-penalty", 0, -100, 100,                        \
                      "taken off a logit once seen"),                                                         \
         SP_STRING_ROW(type, member.think, "think", 0, "off|auto|N",                                          \
-                      "reasoning: none, as trained, or at most N tokens"),                                   \
+                      "reasoning: none, as trained, or at most N tokens")
+
+/* All of them; the lists are not changed by /set. */
+#define SP_SAMPLING_ROWS(type, member)                                                                       \
+    SP_SETTING_ROWS(type, member),                                                                           \
         SP_STRINGS_ROW(type, member.stop, "stop", 0, "TEXT",                                                 \
                        "end the reply before this text (may be repeated)"),                                  \
         SP_STRINGS_ROW(type, member.logit_bias, "logit-bias", 0, "ID=X",                                     \
