@@ -1,22 +1,23 @@
 # A short front for CMake, which holds the only build logic (CMakePresets.json). `make` builds, `make check` tests.
 PRESET ?= default
 BUILD = build/$(PRESET)
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 all: $(BUILD)/CMakeCache.txt
-	cmake --build $(BUILD)
+	cmake --build $(BUILD) -j $(JOBS)
 
-$(BUILD)/CMakeCache.txt: tools/install_deps.sh
+$(BUILD)/CMakeCache.txt:
 	sh tools/install_deps.sh
 	cmake --preset $(PRESET)
 
+demo: all
+	sh tools/demo.sh $(BUILD)/sputnik
+
 check: all
-	ctest --test-dir $(BUILD) --output-on-failure -j 2
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
-check-all:
-	sh tools/check_all.sh
-
-bench: all
-	sh tools/bench.sh $(BUILD)/sputnik
+check-all check-clients bench:
+	sh tools/$(subst -,_,$@).sh
 
 install: all
 	DESTDIR=$(DESTDIR) cmake --install $(BUILD)
@@ -24,4 +25,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all check check-all bench install clean
+.PHONY: all demo check check-all check-clients bench install clean
