@@ -35,10 +35,10 @@ Corrections, made by make_logits.py:
 * No router choice of these models is closer than 1e-4 to a tie and no greedy step closer than 1.5e-3 of the largest logit.
 
 Agreement: transformers against reference_model.py in float64 (naive latent attention) at most 2e-6 of the largest |logit|.
-llama.cpp in float32 on a GGUF of the same weights (make_gguf.py, llama_logits.py), largest difference as a part of the largest
+llama.cpp in float32 on a GGUF of the same weights (check_llama.py), largest difference as a part of the largest
 |logit|: llama-plain 1.3e-6, llama-linear 7.5e-7, llama-llama3 1.6e-6, qwen2 6.2e-7, qwen3 5.2e-7, deepseek 9.6e-7, v3 1.2e-6 (joined
-kv_b 1.6e-6), v3-fp8 1.6e-6 (1.3e-6), v2 with its groups switched off on both sides 6.9e-7, v2-lite at 27 layers (llama.cpp knows
-lite models by their layer count) 4.1e-6.
+kv_b 1.6e-6), v3-fp8 1.6e-6 (1.3e-6), v2 with its groups switched off on both sides 1.4e-6, v2-lite at 27 layers (llama.cpp knows
+lite models by their layer count) 4.6e-6.
 
 ## quants: make_quants.py
 `<type>.bin` packed blocks (first half random bytes, then blocks from ggml's quantiser), `<type>.f32` their values from the
