@@ -79,7 +79,7 @@ static sp_status read_rope(sp_hparams *hp, const sp_json *config, sp_error *err)
     sp_rope_scaling *rs = &hp->rope_scaling;
     SP_TRY(read_real(config, "rope_theta", 10000.0, &hp->rope_theta, err));
     const sp_json *rope = sp_json_get(config, "rope_scaling");
-    if (!sp_json_is(rope, SP_JSON_OBJECT)) rope = sp_json_get(config, "rope_parameters");
+    if (sp_json_typeof(rope) == SP_JSON_NULL) rope = sp_json_get(config, "rope_parameters");
     if (sp_json_typeof(rope) == SP_JSON_NULL) return SP_OK;
     if (!sp_json_is(rope, SP_JSON_OBJECT))
         return sp_fail(err, SP_E_FORMAT, "config.json: rope_scaling: expected an object");
