@@ -16,7 +16,7 @@ typedef struct signed_plan {
     int len;                /* elements per sub-block */
     int lo, hi;             /* levels; lo = hi: the IQ4 values */
     int scale_lo, scale_hi; /* integer scales */
-    int reach;              /* neighbouring scales tried */
+    int reach;              /* neighbouring scales tried at the second turn */
 } signed_plan;
 
 typedef struct signed_block {
@@ -46,12 +46,12 @@ static float measure_scale(const signed_plan *p, const float *x, float d)
 }
 
 /* The integer scale near `ideal / d` with the least error. */
-static int pick_scale(const signed_plan *p, const float *x, float ideal, float d)
+static int pick_scale(const signed_plan *p, const float *x, float ideal, float d, int reach)
 {
     int near = (int)pack_level(ideal * pack_inverse(d), (float)p->scale_lo, (float)p->scale_hi), best = near;
-    if (p->reach == 0) return near;
+    if (reach == 0) return near;
     float least = INFINITY;
-    for (int s = near - p->reach; s <= near + p->reach; s++) {
+    for (int s = near - reach; s <= near + reach; s++) {
         if (s < p->scale_lo || s > p->scale_hi) continue;
         float error = measure_scale(p, x, d * (float)s);
         if (error < least) {
@@ -62,13 +62,11 @@ static int pick_scale(const signed_plan *p, const float *x, float ideal, float d
     return best;
 }
 
-static void choose_signed(const signed_plan *p, const float *x, const float *ideal, signed_block *out)
+static void choose_signed_levels(const signed_plan *p, const float *x, signed_block *out)
 {
-    for (int b = 0; b < QK / p->len; b++) {
-        const float *xb = x + b * p->len;
-        out->scale[b] = pick_scale(p, xb, ideal[b], out->d);
-        float inverse = pack_inverse(out->d * (float)out->scale[b]);
-        for (int i = 0; i < p->len; i++) out->level[b * p->len + i] = (int8_t)pick_level(p, xb[i] * inverse);
+    for (int i = 0; i < QK; i++) {
+        float inverse = pack_inverse(out->d * (float)out->scale[i / p->len]);
+        out->level[i] = (int8_t)pick_level(p, x[i] * inverse);
     }
 }
 
@@ -96,10 +94,13 @@ static void fit_signed(const signed_plan *p, const float *src, uint8_t half[2], 
     }
     out->d = sp_pack_half(top / (float)p->scale_lo, half);
     for (int turn = 0; turn < 2; turn++) {
-        choose_signed(p, x, ideal, out);
+        for (int b = 0; b < QK / p->len; b++) {
+            out->scale[b] = pick_scale(p, x + b * p->len, ideal[b], out->d, turn * p->reach);
+        }
+        choose_signed_levels(p, x, out);
         out->d = sp_pack_half(refit_signed(p, x, out), half);
     }
-    choose_signed(p, x, ideal, out);
+    choose_signed_levels(p, x, out);
 }
 
 void sp_pack_q3_k(size_t n, const float *src, void *dst)
@@ -185,16 +186,18 @@ static float measure_affine(const affine_plan *p, const float *x, float d, float
     return error;
 }
 
-/* Integer scale and min of sub-block b: the best of the nine around the ideal ones. */
-static void pick_affine(const affine_plan *p, const float *x, sp_affine ideal, int b, affine_block *w)
+/* Integer scale and min of sub-block b: the best within `reach` of the ideal ones. */
+static void pick_affine(const affine_plan *p, const float *x, sp_affine ideal, int b, int reach,
+                        affine_block *w)
 {
     float top = (float)p->int_max, least = INFINITY;
     int s0 = (int)pack_level(ideal.d * pack_inverse(w->d), 0, top);
     int m0 = (int)pack_level(-ideal.m * pack_inverse(w->dmin), 0, top);
     w->scale[b] = s0;
     w->min[b] = m0;
-    for (int s = s0 - 1; s <= s0 + 1; s++) {
-        for (int m = m0 - 1; m <= m0 + 1; m++) {
+    if (reach == 0) return;
+    for (int s = s0 - reach; s <= s0 + reach; s++) {
+        for (int m = m0 - reach; m <= m0 + reach; m++) {
             if (s < 0 || s > p->int_max || m < 0 || m > p->int_max) continue;
             float error = measure_affine(p, x, w->d * (float)s, w->dmin * (float)m);
             if (error < least) {
@@ -206,11 +209,10 @@ static void pick_affine(const affine_plan *p, const float *x, sp_affine ideal, i
     }
 }
 
-static void choose_affine(const affine_plan *p, const float *x, const sp_affine *ideal, affine_block *w)
+static void choose_affine_levels(const affine_plan *p, const float *x, affine_block *w)
 {
     for (int b = 0; b < QK / p->len; b++) {
         const float *xb = x + b * p->len;
-        pick_affine(p, xb, ideal[b], b, w);
         float inverse = pack_inverse(w->d * (float)w->scale[b]), m = w->dmin * (float)w->min[b];
         for (int i = 0; i < p->len; i++) {
             w->level[b * p->len + i] = (uint8_t)pack_level((xb[i] + m) * inverse, 0, (float)p->hi);
@@ -254,12 +256,13 @@ static void fit_affine(const affine_plan *p, const float *src, uint8_t half_d[2]
     w->d = sp_pack_half(top_d / (float)p->int_max, half_d);
     w->dmin = sp_pack_half(top_m / (float)p->int_max, half_m);
     for (int turn = 0; turn < 2; turn++) {
-        choose_affine(p, x, ideal, w);
+        for (int b = 0; b < QK / p->len; b++) pick_affine(p, x + b * p->len, ideal[b], b, turn, w);
+        choose_affine_levels(p, x, w);
         refit_affine(p, x, w);
         w->d = sp_pack_half(w->d, half_d);
         w->dmin = sp_pack_half(w->dmin, half_m);
     }
-    choose_affine(p, x, ideal, w);
+    choose_affine_levels(p, x, w);
 }
 
 void sp_pack_q2_k(size_t n, const float *src, void *dst)

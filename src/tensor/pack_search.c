@@ -181,13 +181,14 @@ sp_affine sp_fit_affine(int n, const float *src, int hi, float m_max)
     group_sums g = {(float)n, sum, m_max - lo_x, (float)hi};
     affine_try best = {{0, 0}, -INFINITY};
     const float reach = hi <= 3 ? 1.6f : 3.0f;
-    for (int k = -3; k <= 12; k++) {
+    for (int k = -2; k <= 8; k++) {
         /* k > 0 narrows the range that the levels cover, from above or from both ends */
-        float cut = (float)k * reach / 12.0f, inverse = ((float)hi + cut) / range;
-        for (int both = 0; both < 2; both++) {
-            affine_try t = try_affine(x, &g, inverse, both ? 0.5f * cut / inverse : 0);
-            if (t.gain > best.gain) best = t;
-        }
+        float cut = (float)k * reach / 8.0f, inverse = ((float)hi + cut) / range;
+        affine_try t = try_affine(x, &g, inverse, 0);
+        if (t.gain > best.gain) best = t;
+        if (k <= 0) continue;
+        t = try_affine(x, &g, inverse, 0.5f * cut / inverse);
+        if (t.gain > best.gain) best = t;
     }
     for (int turn = 0; turn < 4; turn++) {
         affine_try t = try_affine(x, &g, pack_inverse(best.fit.d), best.fit.m);
