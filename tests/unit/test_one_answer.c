@@ -20,7 +20,6 @@ static const char *const models[] = {
     "models/v3-fp8",
     "quantised/llama-q4_k_m.gguf",
     "quantised/deepseek-q4_k_m.gguf",
-    "quantised/v3-q4_0.gguf",
     "quantised/v3-q8_0.gguf",
     "quantised/k.gguf",
     "quantised/legacy.gguf",
