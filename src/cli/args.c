@@ -233,8 +233,8 @@ sp_status sp_args_parse(const sp_command *command, int argc, char **argv, void *
         }
     }
     if (result->n_operands < command->min_operands)
-        return sp_fail(err, SP_E_ARGUMENT, "expected %s, found %d of them", command->operands,
-                       result->n_operands);
+        return sp_fail(err, SP_E_ARGUMENT, "expected %s, found %s", command->operands,
+                       result->n_operands ? "only the first of them" : "nothing");
     if (result->n_operands > command->max_operands)
         return sp_fail(err, SP_E_ARGUMENT, "expected %s, found one more: \"%.60s\"",
                        command->operands[0] ? command->operands : "no operand",

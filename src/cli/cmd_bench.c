@@ -172,7 +172,7 @@ static sp_status report_row(bench *b, sp_error *err)
     } else {
         if (b->n_rows == 0) {
             char size[32];
-            printf("%s: %s, %.2f billion parameters, %s; %s\n", b->path, b->info.architecture,
+            printf("%s: %s, %.3g billion parameters, %s; %s\n", b->path, b->info.architecture,
                    1e-9 * (double)b->info.n_params, sp_cli_size(size, (double)b->info.n_bytes), b->cpu);
             printf("%-8s %8s %8s %8s %8s   %s\n", "what", "tokens", "depth", "sessions", "threads",
                    "tokens per second");
