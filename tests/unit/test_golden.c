@@ -141,6 +141,90 @@ static void prediction_layer_agrees_with_an_independent_implementation(void **st
     sp_buf_clear(&g.logits);
 }
 
+/* --- quantised files against llama.cpp --------------------------------------------------------------------
+ */
+
+/* KL(p || q) of two rows of logits, in double precision. */
+static double divergence(const float *p, const float *q, int32_t n)
+{
+    double max_p = -INFINITY, max_q = -INFINITY, sum_p = 0.0, sum_q = 0.0, kl = 0.0;
+    for (int32_t i = 0; i < n; i++) {
+        max_p = fmax(max_p, p[i]);
+        max_q = fmax(max_q, q[i]);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        sum_p += exp(p[i] - max_p);
+        sum_q += exp(q[i] - max_q);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        double log_p = p[i] - max_p - log(sum_p), log_q = q[i] - max_q - log(sum_q);
+        kl += exp(log_p) * (log_p - log_q);
+    }
+    return kl;
+}
+
+typedef struct divergences {
+    const float *llama, *exact; /* (PROMPT, vocab) */
+    int32_t vocab_size;
+    double llama_sum, llama_max, exact_sum;
+} divergences;
+
+static int diverge_row(void *ctx, size_t position, const float *logits)
+{
+    divergences *d = ctx;
+    size_t at = position * (size_t)d->vocab_size;
+    double kl = divergence(d->llama + at, logits, d->vocab_size);
+    d->llama_sum += kl;
+    d->llama_max = fmax(d->llama_max, kl);
+    d->exact_sum += divergence(d->exact + at, logits, d->vocab_size);
+    return 0;
+}
+
+static void check_quantised(const char *name)
+{
+    char path[256];
+    sp_error err = SP_ERROR_NONE;
+    int32_t prompt[PROMPT];
+    snprintf(path, sizeof path, "tests/golden/quantised/%s.f32", name);
+    sp_buf llama = read_whole(test_path(path));
+    snprintf(path, sizeof path, "tests/golden/quantised/%s-exact.f32", name);
+    sp_buf exact = read_whole(test_path(path));
+    snprintf(path, sizeof path, "tests/golden/quantised/%s.json", name);
+    sp_buf text = read_whole(test_path(path));
+    sp_json *root;
+    assert_ok(sp_json_parse(text.data, text.len, &root, &err), err);
+    for (size_t i = 0; i < PROMPT; i++)
+        prompt[i] = (int32_t)sp_json_int(sp_json_at(sp_json_get(root, "tokens"), i), -1);
+    divergences d = {
+        (const float *)(const void *)llama.data, (const float *)(const void *)exact.data, 0, 0, 0, 0};
+    d.vocab_size = (int32_t)sp_json_int(sp_json_get(root, "vocab_size"), 0);
+    assert_int_equal(llama.len, (size_t)PROMPT * (size_t)d.vocab_size * sizeof(float));
+    assert_int_equal(exact.len, llama.len);
+    sp_model *model;
+    sp_session *session;
+    snprintf(path, sizeof path, "tests/golden/quantised/%s.gguf", name);
+    assert_ok(sp_model_open(&model, test_path(path), &err), err);
+    assert_ok(sp_session_create(&session, model, NULL, &err), err);
+    assert_ok(sp_session_score(session, prompt, PROMPT, 0, diverge_row, &d, &err), err);
+    printf("%-16s KL from llama.cpp: mean %.1e, largest %.1e; from exact arithmetic: mean %.1e\n", name,
+           d.llama_sum / PROMPT, d.llama_max, d.exact_sum / PROMPT);
+    assert_true(d.llama_sum / PROMPT <= 1e-3);
+    assert_true(d.exact_sum / PROMPT <= 1e-3);
+    sp_session_destroy(session);
+    sp_model_close(model);
+    sp_json_destroy(root);
+    sp_buf_clear(&llama);
+    sp_buf_clear(&exact);
+    sp_buf_clear(&text);
+}
+
+static void quantised_runs_agree_with_llama_cpp(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"k", "iq", "legacy", "llama-q4_k_m", "deepseek-q4_k_m", "v3-q8_0"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) check_quantised(names[i]);
+}
+
 /* 256 greedy ids of a real trained model (260 K parameters), made with llama2.c. */
 static void trained_model_repeats_the_published_greedy_text(void **state)
 {
@@ -197,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_agree_with_independent_implementations),
         cmocka_unit_test(prediction_layer_agrees_with_an_independent_implementation),
+        cmocka_unit_test(quantised_runs_agree_with_llama_cpp),
         cmocka_unit_test(trained_model_repeats_the_published_greedy_text),
         cmocka_unit_test(bfloat16_checkpoint_loads_and_runs),
     };
