@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* NEON rows for unquantised formats and float vectors: bit for bit those of float_scalar.c. A tail of n mod 8
+ * elements goes through the stored lanes. */
+#include "tensor/kernel_rows.h"
+
+#if defined(__aarch64__)
+
+#include <math.h>
+
+#include "tensor/lanes.h"
+#include "tensor/neon.h"
+
+static inline lanes_f32 load_f32(const float *p)
+{
+    return (lanes_f32){vld1q_f32(p), vld1q_f32(p + 4)};
+}
+
+static inline lanes_f32 load_f16(const uint16_t *p)
+{
+    float16x8_t h = vreinterpretq_f16_u16(vld1q_u16(p));
+    return (lanes_f32){vcvt_f32_f16(vget_low_f16(h)), vcvt_high_f32_f16(h)};
+}
+
+static inline lanes_f32 load_bf16(const uint16_t *p)
+{
+    uint16x8_t h = vld1q_u16(p);
+    return (lanes_f32){vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(h), 16)),
+                       vreinterpretq_f32_u32(vshll_high_n_u16(h, 16))};
+}
+
+/* E4M3 moved into half format has an exponent 8 too small; codes 0x7f become NaN. */
+static inline lanes_f32 load_f8(const uint8_t *p)
+{
+    uint16x8_t v = vmovl_u8(vld1_u8(p)), rest = vandq_u16(v, vdupq_n_u16(0x7f));
+    uint16x8_t nan = vandq_u16(vceqq_u16(rest, vdupq_n_u16(0x7f)), vdupq_n_u16(0x7e00));
+    uint16x8_t sign = vshlq_n_u16(vandq_u16(v, vdupq_n_u16(0x80)), 8);
+    float16x8_t h = vreinterpretq_f16_u16(vorrq_u16(vorrq_u16(sign, nan), vshlq_n_u16(rest, 7)));
+    return (lanes_f32){vmulq_n_f32(vcvt_f32_f16(vget_low_f16(h)), 256.0f),
+                       vmulq_n_f32(vcvt_high_f32_f16(h), 256.0f)};
+}
+
+static inline float keep_f32(float v)
+{
+    return v;
+}
+
+#define ROWS_FLOAT(type, elem, load, convert)                                                                \
+    static float dot_##type##_neon(size_t n, const void *w, const void *x)                                   \
+    {                                                                                                        \
+        const elem *a = w;                                                                                   \
+        const float *b = x;                                                                                  \
+        lanes_f32 acc = zero_lanes();                                                                        \
+        float lanes[8];                                                                                      \
+        size_t i = 0;                                                                                        \
+        for (; i + 8 <= n; i += 8) {                                                                         \
+            lanes_f32 va = load(a + i), vb = load_f32(b + i);                                                \
+            acc.lo = vfmaq_f32(acc.lo, va.lo, vb.lo);                                                        \
+            acc.hi = vfmaq_f32(acc.hi, va.hi, vb.hi);                                                        \
+        }                                                                                                    \
+        store_lanes(acc, lanes);                                                                             \
+        for (; i < n; i++) lanes[i % 8] = fmaf(convert(a[i]), b[i], lanes[i % 8]);                           \
+        return sp_lanes_sum(lanes);                                                                          \
+    }                                                                                                        \
+    static void unpack_##type##_neon(size_t n, const void *src, float *dst)                                  \
+    {                                                                                                        \
+        const elem *s = src;                                                                                 \
+        size_t i = 0;                                                                                        \
+        for (; i + 8 <= n; i += 8) store_lanes(load(s + i), dst + i);                                        \
+        for (; i < n; i++) dst[i] = convert(s[i]);                                                           \
+    }
+
+ROWS_FLOAT(f32, float, load_f32, keep_f32)
+ROWS_FLOAT(f16, uint16_t, load_f16, sp_f16_to_f32)
+ROWS_FLOAT(bf16, uint16_t, load_bf16, sp_bf16_to_f32)
+ROWS_FLOAT(f8_e4m3, uint8_t, load_f8, sp_e4m3_to_f32)
+
+static float sum_squares_neon(size_t n, const float *x)
+{
+    return dot_f32_neon(n, x, x);
+}
+
+static void axpy_neon(size_t n, float a, const float *x, float *y)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) vst1q_f32(y + i, vfmaq_n_f32(vld1q_f32(y + i), vld1q_f32(x + i), a));
+    for (; i < n; i++) y[i] = fmaf(a, x[i], y[i]);
+}
+
+static void scale_neon(size_t n, float a, float *x)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) vst1q_f32(x + i, vmulq_n_f32(vld1q_f32(x + i), a));
+    for (; i < n; i++) x[i] = a * x[i];
+}
+
+static void add_neon(size_t n, const float *x, float *y)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) vst1q_f32(y + i, vaddq_f32(vld1q_f32(x + i), vld1q_f32(y + i)));
+    for (; i < n; i++) y[i] = x[i] + y[i];
+}
+
+static void scale_mul_neon(size_t n, float a, const float *x, const float *w, float *y)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        vst1q_f32(y + i, vmulq_f32(vmulq_n_f32(vld1q_f32(x + i), a), vld1q_f32(w + i)));
+    }
+    for (; i < n; i++) y[i] = (a * x[i]) * w[i];
+}
+
+/* sp_expf in four lanes, step by step. */
+static inline float32x4_t exp_four(float32x4_t x)
+{
+    float32x4_t top = vdupq_n_f32(EXP_MAX), low = vdupq_n_f32(EXP_MIN), magic = vdupq_n_f32(EXP_MAGIC);
+    x = vbslq_f32(vcgtq_f32(x, top), top, x);
+    x = vbslq_f32(vcltq_f32(x, low), low, x);
+    float32x4_t shifted = vfmaq_n_f32(magic, x, EXP_LOG2E);
+    float32x4_t n = vsubq_f32(shifted, magic);
+    float32x4_t r = vfmsq_n_f32(x, n, EXP_LN2_HI);
+    r = vfmsq_n_f32(r, n, EXP_LN2_LO);
+    float32x4_t p = vfmaq_n_f32(vdupq_n_f32(EXP_P3), r, EXP_P4);
+    p = vfmaq_f32(vdupq_n_f32(EXP_P2), p, r);
+    p = vfmaq_f32(vdupq_n_f32(EXP_P1), p, r);
+    p = vfmaq_f32(vdupq_n_f32(EXP_P0), p, r);
+    p = vaddq_f32(vfmaq_f32(r, p, vmulq_f32(r, r)), vdupq_n_f32(1.0f));
+
+    int32x4_t k = vsubq_s32(vreinterpretq_s32_f32(shifted), vdupq_n_s32(EXP_MAGIC_BITS));
+    int32x4_t half = vshrq_n_s32(k, 1), bias = vdupq_n_s32(127);
+    int32x4_t bits1 = vshlq_n_s32(vaddq_s32(half, bias), 23);
+    int32x4_t bits2 = vshlq_n_s32(vaddq_s32(vsubq_s32(k, half), bias), 23);
+    return vmulq_f32(vmulq_f32(p, vreinterpretq_f32_s32(bits1)), vreinterpretq_f32_s32(bits2));
+}
+
+static void swiglu_neon(size_t n, const float *gate, const float *up, float *y)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t g = vld1q_f32(gate + i);
+        float32x4_t silu = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0f), exp_four(vnegq_f32(g))));
+        vst1q_f32(y + i, vmulq_f32(silu, vld1q_f32(up + i)));
+    }
+    for (; i < n; i++) y[i] = (gate[i] / (1.0f + sp_expf(-gate[i]))) * up[i];
+}
+
+static float max_neon(size_t n, const float *x)
+{
+    lanes_f32 m = {vdupq_n_f32(-INFINITY), vdupq_n_f32(-INFINITY)};
+    float lanes[8];
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        lanes_f32 v = load_f32(x + i);
+        m.lo = vbslq_f32(vcgtq_f32(v.lo, m.lo), v.lo, m.lo);
+        m.hi = vbslq_f32(vcgtq_f32(v.hi, m.hi), v.hi, m.hi);
+    }
+    store_lanes(m, lanes);
+    for (; i < n; i++) lanes[i % 8] = x[i] > lanes[i % 8] ? x[i] : lanes[i % 8];
+    for (int width = 4; width >= 1; width /= 2) {
+        for (int j = 0; j < width; j++) lanes[j] = lanes[j + width] > lanes[j] ? lanes[j + width] : lanes[j];
+    }
+    return lanes[0];
+}
+
+static float exp_sum_neon(size_t n, float shift, float *x)
+{
+    lanes_f32 acc = zero_lanes();
+    float32x4_t s = vdupq_n_f32(shift);
+    float lanes[8];
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        lanes_f32 v = load_f32(x + i);
+        lanes_f32 e = {exp_four(vsubq_f32(v.lo, s)), exp_four(vsubq_f32(v.hi, s))};
+        store_lanes(e, x + i);
+        acc.lo = vaddq_f32(acc.lo, e.lo);
+        acc.hi = vaddq_f32(acc.hi, e.hi);
+    }
+    store_lanes(acc, lanes);
+    for (; i < n; i++) {
+        x[i] = sp_expf(x[i] - shift);
+        lanes[i % 8] += x[i];
+    }
+    return sp_lanes_sum(lanes);
+}
+
+#define SET_ROWS(k, dtype, type)                                                                             \
+    (k)->dot[dtype] = dot_##type##_neon;                                                                     \
+    (k)->unpack[dtype] = unpack_##type##_neon
+
+void sp_fill_float_neon(sp_kernels *k)
+{
+    SET_ROWS(k, SP_DTYPE_F32, f32);
+    SET_ROWS(k, SP_DTYPE_F16, f16);
+    SET_ROWS(k, SP_DTYPE_BF16, bf16);
+    SET_ROWS(k, SP_DTYPE_F8_E4M3, f8_e4m3);
+    k->sum_squares = sum_squares_neon;
+    k->axpy = axpy_neon;
+    k->scale = scale_neon;
+    k->add = add_neon;
+    k->scale_mul = scale_mul_neon;
+    k->swiglu = swiglu_neon;
+    k->max = max_neon;
+    k->exp_sum = exp_sum_neon;
+}
+
+#endif
