@@ -206,7 +206,7 @@ static sp_status handle_call_mark(sp_reply *reply, sp_reply_mark mark, sp_error 
         if (first) reply->args = reply->raw.len;
         return SP_OK;
     }
-    if (reply->in_call) SP_TRY(end_call(reply, spelling, err));
+    if (reply->in_call) SP_TRY(end_call(reply, mark == SP_MARK_CALL_END ? spelling : NULL, err));
     if (mark == SP_MARK_CALLS_END || !grouped) {
         SP_TRY(spill_raw(reply, err));
         reply->state = SP_IN_CONTENT;
