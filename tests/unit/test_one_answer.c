@@ -4,6 +4,8 @@
  * each architecture and on quantised ones. */
 #include "test_util.h"
 
+#include "model/convert.h"
+
 #include <sputnik/sputnik.h>
 
 #define N_TOKENS 150 /* more than two blocks of 64 keys */
@@ -138,13 +140,11 @@ static void check_company(fixture *f, sp_cache_type cache)
     }
 }
 
-static void check_model(const char *name, sp_cache_type cache)
+static void check_file(const char *path, sp_cache_type cache)
 {
-    char path[256];
     sp_error err = SP_ERROR_NONE;
     fixture f = {0};
-    snprintf(path, sizeof path, "tests/golden/%s", name);
-    assert_ok(sp_model_open(&f.model, test_path(path), &err), err);
+    assert_ok(sp_model_open(&f.model, path, &err), err);
     sp_model_info info;
     sp_model_get_info(f.model, &info);
     f.row = (size_t)info.vocab_size;
@@ -160,6 +160,32 @@ static void check_model(const char *name, sp_cache_type cache)
     check_company(&f, cache);
     free(f.expected);
     sp_model_close(f.model);
+}
+
+static void check_model(const char *name, sp_cache_type cache)
+{
+    char path[256];
+    snprintf(path, sizeof path, "tests/golden/%s", name);
+    check_file(test_path(path), cache);
+}
+
+/* Every architecture's float checkpoint, quantised here. */
+static void same_bits_on_every_path_when_quantised(void **state)
+{
+    (void)state;
+    sp_error err = SP_ERROR_NONE;
+    char gguf[] = "/tmp/sputnik-test-XXXXXX", source[256];
+    close(mkstemp(gguf));
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        if (strncmp(models[i], "models/", 7) != 0) continue;
+        snprintf(source, sizeof source, "tests/golden/%s", models[i]);
+        sp_convert_options options = SP_CONVERT_DEFAULTS;
+        options.type = i % 2 ? "q4_0" : "q8_0";
+        assert_ok(sp_convert(test_path(source), gguf, &options, &err), err);
+        printf("%s as %s\n", models[i], options.type);
+        check_file(gguf, SP_CACHE_F32);
+    }
+    unlink(gguf);
 }
 
 static void same_bits_on_every_path(void **state)
@@ -246,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_bits_on_every_path),
+        cmocka_unit_test(same_bits_on_every_path_when_quantised),
         cmocka_unit_test(same_bits_with_a_16_bit_cache),
         cmocka_unit_test(damaged_and_foreign_session_files_are_refused),
         cmocka_unit_test(errors_name_what_is_wrong_and_leave_the_session_usable),
