@@ -56,11 +56,6 @@ void sp_chat_clear_turns(sp_chat *chat);
  * kept as far as it came; one without content is not. */
 sp_status sp_chat_reply(sp_chat *chat, sp_error *err);
 
-/* Set by SIGINT; the reply in progress ends. */
-void sp_chat_catch_interrupts(void);
-bool sp_chat_was_interrupted(void);
-void sp_chat_forget_interrupt(void);
-
 /* ---- commands
  * ---------------------------------------------------------------------------------------------- */
 

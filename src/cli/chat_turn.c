@@ -2,37 +2,9 @@
 /* One reply of a chat: the prompt from the turns, the generator, the view, and what is said when it ends. */
 #include "cli/chat.h"
 
-#include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "cli/term.h"
-
-static volatile sig_atomic_t interrupted;
-
-static void on_sigint(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-void sp_chat_catch_interrupts(void)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_sigint; /* no SA_RESTART: reading a line ends too */
-    sigaction(SIGINT, &action, NULL);
-}
-
-bool sp_chat_was_interrupted(void)
-{
-    return interrupted != 0;
-}
-
-void sp_chat_forget_interrupt(void)
-{
-    interrupted = 0;
-}
+#include "cli/interrupt.h"
 
 sp_status sp_chat_add(sp_chat *chat, sp_role role, const char *content, const char *reasoning, sp_error *err)
 {
@@ -122,7 +94,7 @@ static sp_status produce(sp_chat *chat, sp_generator *generator, sp_error *err)
     sp_turn_stats *stats = &chat->stats;
     chat->filling = true;
     sp_progress_start(&chat->progress, "reading", SP_PROGRESS_ITEMS, 0);
-    while (step.finish == SP_FINISH_NONE && !interrupted) {
+    while (step.finish == SP_FINISH_NONE && !sp_interrupt_seen()) {
         sp_status status = sp_generator_next(generator, &step, show_text, chat, err);
         if (chat->filling) {
             sp_progress_finish(&chat->progress);
@@ -130,7 +102,7 @@ static sp_status produce(sp_chat *chat, sp_generator *generator, sp_error *err)
             stats->first_s = sp_cli_seconds() - start;
             stats->n_reused = sp_session_reused(chat->session);
         }
-        if (status == SP_E_CANCELLED && interrupted) break;
+        if (status == SP_E_CANCELLED && sp_interrupt_seen()) break;
         SP_TRY(status);
         if (step.sample.id < 0) continue;
         stats->n_reply++;
@@ -195,7 +167,7 @@ sp_status sp_chat_reply(sp_chat *chat, sp_error *err)
     sp_view_init(&chat->view, chat->hide_thinking ? SP_VIEW_HIDE : mode);
     SP_GOTO(done, status,
             sp_generator_create(&generator, chat->session, tokens.ids, tokens.n, &options, err));
-    interrupted = 0;
+    sp_interrupt_forget();
     status = produce(chat, generator, err);
     sp_view_finish(&chat->view);
     if (status != SP_OK) goto done;
@@ -203,7 +175,7 @@ sp_status sp_chat_reply(sp_chat *chat, sp_error *err)
     explain_finish(chat, generator);
     status = keep_reply(chat, generator, err);
 done:
-    interrupted = 0;
+    sp_interrupt_forget();
     sp_generator_destroy(generator);
     sp_tokens_clear(&tokens);
     sp_free(bias);

@@ -3,9 +3,8 @@
 #include "cli/chat.h"
 
 #include <string.h>
-#include <unistd.h>
 
-#include "cli/term.h"
+#include "cli/interrupt.h"
 
 typedef struct chat_args {
     sp_session_args session;
@@ -34,7 +33,7 @@ static int check_cancel(void *ctx, size_t n_done, size_t n_total)
 {
     sp_chat *chat = ctx;
     if (chat->filling && n_total > 64) sp_progress_set(&chat->progress, n_done, n_total);
-    return sp_chat_was_interrupted();
+    return sp_interrupt_seen();
 }
 
 static sp_status start(sp_chat *chat, const chat_args *args, sp_error *err)
@@ -105,7 +104,7 @@ static int converse(sp_chat *chat, int with_history)
     if (chat->terminal) greet(chat);
     while (going) {
         sp_input_result result = sp_input_read(input, ">>> ", &text, &err);
-        sp_chat_forget_interrupt();
+        sp_interrupt_forget();
         if (result == SP_INPUT_FAILED) sp_cli_fail(&err, NULL);
         if (result == SP_INPUT_INTERRUPTED && chat->terminal) puts("(Ctrl-D or /quit leaves)");
         if (result == SP_INPUT_END || result == SP_INPUT_FAILED) break;
@@ -126,7 +125,7 @@ static int run_chat(const void *options, char *const *operands, int n_operands)
     if (!chat) return sp_cli_say("out of memory");
     chat->model_name = n_operands > 0 ? operands[0] : "nano";
     if (sp_cli_open_model(&chat->model, chat->model_name)) {
-        sp_chat_catch_interrupts();
+        sp_interrupt_catch();
         if (start(chat, args, &err) == SP_OK)
             code = converse(chat, !args->no_history);
         else

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The handler of SIGINT. A second Ctrl-C while the first is not yet answered ends the program. */
+#include "cli/interrupt.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void on_sigint(int number)
+{
+    if (interrupted) _exit(128 + number);
+    interrupted = 1;
+}
+
+void sp_interrupt_catch(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_sigint; /* no SA_RESTART: reading a line ends too */
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool sp_interrupt_seen(void)
+{
+    return interrupted != 0;
+}
+
+void sp_interrupt_forget(void)
+{
+    interrupted = 0;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* Ctrl-C as a flag instead of the program's end, for work that must stop in an orderly way. */
+#ifndef SP_CLI_INTERRUPT_H
+#define SP_CLI_INTERRUPT_H
+
+#include <stdbool.h>
+
+void sp_interrupt_catch(void);
+bool sp_interrupt_seen(void);
+void sp_interrupt_forget(void);
+
+#endif
