@@ -57,12 +57,14 @@ sp_status sp_sampler_create(sp_sampler **sampler, int32_t vocab_size, const sp_s
     s->logits = sp_malloc_array(n, sizeof *s->logits);
     s->weights = sp_malloc_array(n, sizeof *s->weights);
     s->candidates = sp_malloc_array(n, sizeof *s->candidates);
+    s->spare = sp_malloc_array(n, sizeof *s->spare);
     s->generated = sp_calloc(n, sizeof *s->generated);
     s->seen = sp_calloc(n, sizeof *s->seen);
     s->touched = sp_malloc_array(n, sizeof *s->touched);
-    if (!bias || !s->logits || !s->weights || !s->candidates || !s->generated || !s->seen || !s->touched) {
+    if (!bias || !s->logits || !s->weights || !s->candidates || !s->spare || !s->generated || !s->seen ||
+        !s->touched) {
         sp_sampler_destroy(s);
-        return sp_fail_nomem(err, "sampler", n * 32);
+        return sp_fail_nomem(err, "sampler", n * 40);
     }
     *sampler = s;
     return SP_OK;
@@ -75,6 +77,7 @@ void sp_sampler_destroy(sp_sampler *sampler)
     sp_free(sampler->logits);
     sp_free(sampler->weights);
     sp_free(sampler->candidates);
+    sp_free(sampler->spare);
     sp_free(sampler->generated);
     sp_free(sampler->seen);
     sp_free(sampler->touched);

@@ -19,6 +19,7 @@ struct sp_sampler {
     float *logits;            /* (vocab_size) adjusted; -INFINITY: never chosen */
     double *weights;          /* (vocab_size) exp((logit - largest) / temperature) */
     sp_candidate *candidates; /* (vocab_size) */
+    sp_candidate *spare;      /* (vocab_size) scratch of the sort */
     int32_t *generated; /* (vocab_size) occurrences in the window's generated part; zero between calls */
     uint8_t *seen;      /* (vocab_size) occurs in the window; zero between calls */
     int32_t *touched;   /* (vocab_size) ids with seen set */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Choosing among adjusted logits: top-k, min-p, top-p and the draw. Candidates are ordered by logit, the
  * lower id first on ties. Only as many as the settings can need are ordered: top-k keeps a heap of k; top-p
- * orders the candidates above a threshold that is lowered until enough mass lies above it. Which thresholds
- * were tried changes nothing: the sums run in id order (all) or in rank order (kept). Start at
- * sp_sampler_draw(). */
+ * sorts the candidates above a threshold that is lowered until enough mass lies above it. Neither the
+ * thresholds tried nor the way of sorting changes the result: the order is total, and sums run in id order
+ * (all) or in rank order (kept). Start at sp_sampler_draw(). */
 #include "infer/sampler_parts.h"
 
 #include <math.h>
+#include <string.h>
 
 int32_t sp_sampler_argmax(const sp_sampler *sampler)
 {
@@ -45,9 +46,7 @@ static void build_heap(sp_candidate *heap, size_t n)
     for (size_t i = n / 2; i-- > 0;) sift_down(heap, n, i);
 }
 
-/* Rank order, the first in rank at the front. The order is total, so the result does not depend on the
- * method. */
-static void sort_candidates(sp_candidate *heap, size_t n)
+static void sort_heap(sp_candidate *heap, size_t n)
 {
     build_heap(heap, n);
     for (size_t end = n; end > 1; end--) {
@@ -56,6 +55,38 @@ static void sort_candidates(sp_candidate *heap, size_t n)
         heap[end - 1] = worst;
         sift_down(heap, end - 1, 0);
     }
+}
+
+#define RADIX_BITS 11
+#define RADIX (1u << RADIX_BITS)
+
+/* A number that is smaller the larger the logit is; equal for equal logits. */
+static uint32_t rank_key(float logit)
+{
+    uint32_t bits;
+    if (logit == 0) logit = 0; /* -0 and 0 are the same */
+    memcpy(&bits, &logit, sizeof bits);
+    return bits >> 31 ? bits : ~bits & 0x7FFFFFFFu;
+}
+
+/* Candidates that stand in id order, into rank order. Stable by id, three passes; spare has room for n. */
+static void sort_radix(sp_candidate *candidates, sp_candidate *spare, size_t n)
+{
+    sp_candidate *from = candidates, *to = spare;
+    for (int shift = 0; shift < 32; shift += RADIX_BITS) {
+        size_t starts[RADIX] = {0}, start = 0;
+        for (size_t i = 0; i < n; i++) starts[rank_key(from[i].logit) >> shift & (RADIX - 1)]++;
+        for (size_t d = 0; d < RADIX; d++) {
+            size_t count = starts[d];
+            starts[d] = start;
+            start += count;
+        }
+        for (size_t i = 0; i < n; i++) to[starts[rank_key(from[i].logit) >> shift & (RADIX - 1)]++] = from[i];
+        sp_candidate *done = to;
+        to = from;
+        from = done;
+    }
+    memcpy(candidates, spare, n * sizeof *candidates); /* three passes end in spare */
 }
 
 /* The k best candidates in rank order at the front of sampler->candidates. Returns how many there are. */
@@ -74,7 +105,7 @@ static size_t select_top_k(sp_sampler *sampler, size_t k)
             sift_down(heap, n, 0);
         }
     }
-    sort_candidates(heap, n);
+    sort_heap(heap, n);
     return n;
 }
 
@@ -153,7 +184,10 @@ static int32_t draw_top_p(sp_sampler *sampler, double total, double u)
         }
         bool last = thresholds[level] == 0;
         if (!last && above < (double)sampler->options.top_p * total) continue;
-        sort_candidates(ranked, n);
+        if (n < RADIX)
+            sort_heap(ranked, n);
+        else
+            sort_radix(ranked, sampler->spare, n);
         kept = count_top_p(sampler, n, total, &mass);
         if (last || mass >= (double)sampler->options.top_p * total) break;
     }
