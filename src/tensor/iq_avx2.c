@@ -71,12 +71,17 @@ static inline __m256i mul_iq3_xxs(const sp_block_iq3_xxs *b, const sp_act_q8k *x
     return mul_grid(grid, expand_signs(sp_load_u32(b->signs + 4 * c)), x->q + 32 * c);
 }
 
+static inline int pick_iq3_s(const sp_block_iq3_s *b, int c, int l)
+{
+    return (int)sp_iq3s_grid[b->qs[8 * c + l] | (b->qh[c] << (8 - l) & 0x100)];
+}
+
 static inline __m256i mul_iq3_s(const sp_block_iq3_s *b, const sp_act_q8k *x, int c)
 {
-    const uint32_t *g = sp_iq3s_grid;
-    uint32_t v[8];
-    for (int l = 0; l < 8; l++) v[l] = g[b->qs[8 * c + l] | (b->qh[c] << (8 - l) & 0x100)];
-    return mul_grid(load_32(v), sp_load_u32(b->signs + 4 * c), x->q + 32 * c);
+    __m256i grid =
+        _mm256_setr_epi32(pick_iq3_s(b, c, 0), pick_iq3_s(b, c, 1), pick_iq3_s(b, c, 2), pick_iq3_s(b, c, 3),
+                          pick_iq3_s(b, c, 4), pick_iq3_s(b, c, 5), pick_iq3_s(b, c, 6), pick_iq3_s(b, c, 7));
+    return mul_grid(grid, sp_load_u32(b->signs + 4 * c), x->q + 32 * c);
 }
 
 /* 8 grid + delta, as signed bytes. */
@@ -108,22 +113,28 @@ static inline __m256i mul_iq1_m(const sp_block_iq1_m *b, const sp_act_q8k *x, in
     return mul_iq1(grid, delta, x->q + 32 * c);
 }
 
-/* Scales as spread_word wants them. One per 32: in the top four bits of eight words at `words`. */
-static inline __m256i scales_of_words(const uint8_t *words, int stride)
+/* Scales as spread_word wants them: 2 s + 1. */
+static inline __m256i double_plus_one(__m256i s)
 {
-    uint16_t s[8];
-    for (int c = 0; c < 8; c++) s[c] = (uint16_t)(2 * (sp_load_u32(words + stride * c) >> 28) + 1);
-    return both_halves(load_16(s));
+    return _mm256_add_epi16(_mm256_add_epi16(s, s), _mm256_set1_epi16(1));
 }
 
+/* One per 32: the top four bits of every second word. */
 static inline __m256i scales_iq2_xxs(const sp_block_iq2_xxs *b)
 {
-    return scales_of_words(b->qs + 4, 8);
+    const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    __m256i v0 = _mm256_srli_epi64(load_32(b->qs), 60), v1 = _mm256_srli_epi64(load_32(b->qs + 32), 60);
+    __m256i v = _mm256_or_si256(v0, _mm256_slli_epi64(v1, 32)); /* 0 4 1 5 | 2 6 3 7 */
+    __m128i s = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    return double_plus_one(both_halves(_mm_shuffle_epi8(s, order)));
 }
 
+/* One per 32: the top four bits of the words. */
 static inline __m256i scales_iq3_xxs(const sp_block_iq3_xxs *b)
 {
-    return scales_of_words(b->signs, 4);
+    __m256i v = _mm256_srli_epi32(load_32(b->signs), 28);
+    __m128i s = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    return double_plus_one(both_halves(s));
 }
 
 /* One per 16: the low nibbles of eight bytes are the even ones. */
@@ -131,8 +142,7 @@ static inline __m256i scales_of_nibbles(const uint8_t *p)
 {
     __m128i v = load_8(p), mask = _mm_set1_epi8(15);
     __m128i low = _mm_and_si128(v, mask), high = _mm_and_si128(_mm_srli_epi16(v, 4), mask);
-    __m256i s = _mm256_cvtepu8_epi16(_mm_unpacklo_epi64(low, high));
-    return _mm256_add_epi16(_mm256_add_epi16(s, s), _mm256_set1_epi16(1));
+    return double_plus_one(_mm256_cvtepu8_epi16(_mm_unpacklo_epi64(low, high)));
 }
 
 static inline __m256i scales_iq2_xs(const sp_block_iq2_xs *b)
@@ -147,34 +157,33 @@ static inline __m256i scales_iq2_s(const sp_block_iq2_s *b)
 
 static inline __m256i scales_iq3_s(const sp_block_iq3_s *b)
 {
-    uint16_t s[8];
-    for (int c = 0; c < 8; c++) s[c] = (uint16_t)(2 * ((b->scales[c / 2] >> (4 * (c % 2))) & 15) + 1);
-    return both_halves(load_16(s));
+    uint32_t l = sp_load_u32(b->scales);
+    __m128i low = _mm_cvtsi32_si128((int)(l & 0x0f0f0f0fu)),
+            high = _mm_cvtsi32_si128((int)(l >> 4 & 0x0f0f0f0fu));
+    return double_plus_one(both_halves(_mm_cvtepu8_epi16(_mm_unpacklo_epi8(low, high))));
 }
 
 static inline __m256i scales_iq1_s(const sp_block_iq1_s *b)
 {
     __m128i s = _mm_and_si128(_mm_srli_epi16(load_16(b->qh), 12), _mm_set1_epi16(7));
-    return both_halves(_mm_add_epi16(_mm_add_epi16(s, s), _mm_set1_epi16(1)));
+    return double_plus_one(both_halves(s));
 }
 
+/* One per 16, four three-bit fields in each word; moved to the top of a word each, the even ones first. */
 static inline __m256i scales_iq1_m(const sp_block_iq1_m *b)
 {
-    uint16_t s[16]; /* even ones, then odd ones */
-    for (int w = 0; w < 4; w++) {
-        unsigned word = sp_load_u16(b->scales + 2 * w);
-        s[2 * w] = (uint16_t)(2 * (word & 7) + 1);
-        s[8 + 2 * w] = (uint16_t)(2 * (word >> 3 & 7) + 1);
-        s[2 * w + 1] = (uint16_t)(2 * (word >> 6 & 7) + 1);
-        s[9 + 2 * w] = (uint16_t)(2 * (word >> 9 & 7) + 1);
-    }
-    return load_32(s);
+    const __m256i place =
+        _mm256_set_m128i(_mm_set1_epi32(1 << 4 << 16 | 1 << 10), _mm_set1_epi32(1 << 7 << 16 | 1 << 13));
+    __m128i words = load_8(b->scales), twice = _mm_unpacklo_epi16(words, words);
+    __m256i s = _mm256_mullo_epi16(both_halves(twice), place);
+    return double_plus_one(_mm256_srli_epi16(s, 13));
 }
 
 static inline float scale_iq1_m(const sp_block_iq1_m *b)
 {
-    unsigned d = 0;
-    for (int w = 0; w < 4; w++) d |= (unsigned)(sp_load_u16(b->scales + 2 * w) >> 12) << (4 * w);
+    uint64_t v;
+    memcpy(&v, b->scales, sizeof v);
+    uint64_t d = (v >> 12 & 0x000f) | (v >> 24 & 0x00f0) | (v >> 36 & 0x0f00) | (v >> 48 & 0xf000);
     return _cvtsh_ss((uint16_t)d) * 0.125f;
 }
 

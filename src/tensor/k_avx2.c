@@ -55,15 +55,23 @@ static inline __m256i join_q3(__m256i q, __m256i high)
     return _mm256_or_si256(q, _mm256_and_si256(high, _mm256_set1_epi8(4)));
 }
 
+/* sp_unpack_scales_q3_k less 32, kept in registers. */
+static inline __m128i load_scales_q3_k(const uint8_t packed[12])
+{
+    uint32_t a = sp_load_u32(packed), b = sp_load_u32(packed + 4), h = sp_load_u32(packed + 8);
+    __m128i low = _mm_setr_epi32((int)a, (int)b, (int)(a >> 4), (int)(b >> 4));
+    __m128i high = _mm_setr_epi32((int)(h << 4), (int)(h << 2), (int)h, (int)(h >> 2));
+    low = _mm_and_si128(low, _mm_set1_epi8(15));
+    return _mm_sub_epi8(_mm_or_si128(low, _mm_and_si128(high, _mm_set1_epi8(48))), _mm_set1_epi8(32));
+}
+
 static float dot_q3_k_avx2(size_t n, const void *w, const void *x)
 {
     const sp_block_q3_k *b = w;
     const sp_act_q8k *a = x;
     __m256 acc = _mm256_setzero_ps();
     for (size_t i = 0; i < n / 256; i++, a++) {
-        uint8_t packed[16];
-        sp_unpack_scales_q3_k(b[i].scales, packed);
-        __m128i bytes = _mm_sub_epi8(load_16(packed), _mm_set1_epi8(32));
+        __m128i bytes = load_scales_q3_k(b[i].scales);
         __m256i scales = split_even_odd(bytes), h = load_32(b[i].hmask);
         __m256i q0 = load_32(b[i].qs), q1 = load_32(b[i].qs + 32);
         __m256i offset = _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), load_32(a->sums));
