@@ -126,7 +126,7 @@ static void fill_vector(size_t n, fill how, float *x)
     for (size_t i = 0; i < n; i++) {
         switch (how) {
         case FILL_RANDOM: x[i] = draw_float(draw() % 64 == 0 ? 40.0f : 1.0f); break;
-        case FILL_ONES: x[i] = 1e30f; break;
+        case FILL_ONES: x[i] = 1e3f; break; /* all integers 127 */
         case FILL_ZEROS: x[i] = 0.0f; break;
         case FILL_HIGH: x[i] = i % 2 ? -3e4f : 3e4f; break;
         default: x[i] = draw() % 2 ? 1e-38f : -1e-40f; break;
