@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "text/utf8.h"
+#include "text/utf8_nfc.h"
 
 typedef struct encoder {
     const sp_tokenizer *t;
@@ -21,7 +22,13 @@ static sp_status put_piece(void *ctx, const char *piece, size_t len, sp_error *e
 
 static sp_status encode_valid(encoder *e, const char *text, size_t len, sp_error *err)
 {
-    return sp_pretok_split(&e->run, text, len, err);
+    if (!e->t->normalizes || sp_nfc_is_surely_normal(text, len))
+        return sp_pretok_split(&e->run, text, len, err);
+    sp_buf normal = {0};
+    sp_status status = sp_nfc_append(&normal, text, len, err);
+    if (status == SP_OK) status = sp_pretok_split(&e->run, normal.data, normal.len, err);
+    sp_buf_clear(&normal);
+    return status;
 }
 
 /* Text without added tokens, any bytes. */
