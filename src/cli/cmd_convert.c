@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* `sputnik convert`: a Hugging Face directory or a GGUF file to a GGUF file of another type. The work is
+ * model/convert.h's; here are the options, the progress bar and Ctrl-C. */
+#include "model/convert.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/cli.h"
+#include "cli/interrupt.h"
+#include "cli/progress.h"
+
+typedef struct convert_args {
+    const char *type;
+    int64_t n_threads;
+    sp_str_list overrides;
+    int list_types;
+} convert_args;
+
+static const convert_args convert_defaults = {"bf16", 0, {NULL, 0}, 0};
+
+static const sp_arg convert_table[] = {
+    SP_STRING_ROW(convert_args, type, "type", 0, "NAME",
+                  "storage type or mixture (default bf16), see --list-types"),
+    SP_STRINGS_ROW(convert_args, overrides, "tensor-type", 0, "PART=TYPE",
+                   "type of tensors whose name contains PART (may be repeated)"),
+    SP_THREADS_ROW(convert_args, n_threads),
+    SP_FLAG_ROW(convert_args, list_types, "list-types", 0, "list the types"),
+};
+
+static bool show_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    sp_progress_set(ctx, done, total);
+    return !sp_interrupt_seen();
+}
+
+static void print_types(void)
+{
+    for (size_t i = 0; sp_mixture_name(i); i++) puts(sp_mixture_name(i));
+}
+
+/* "PART=TYPE" to a row; `part` is allocated. */
+static sp_status parse_override(sp_type_override *row, const char *text, sp_error *err)
+{
+    const char *equals = strrchr(text, '=');
+    if (!equals || equals == text || !sp_dtype_by_name(equals + 1, &row->dtype))
+        return sp_fail(err, SP_E_ARGUMENT,
+                       "option --tensor-type: found \"%.80s\", expected PART=TYPE, e.g. ffn_down=q6_k", text);
+    row->part = sp_strndup(text, (size_t)(equals - text));
+    return row->part ? SP_OK : sp_fail_nomem(err, "tensor type", strlen(text));
+}
+
+static sp_status convert(const convert_args *args, const char *src, const char *dst, sp_type_override *rows,
+                         sp_error *err)
+{
+    sp_convert_options options = SP_CONVERT_DEFAULTS;
+    sp_progress progress;
+    sp_pool *pool = NULL;
+    for (size_t i = 0; i < args->overrides.n; i++)
+        SP_TRY(parse_override(&rows[i], args->overrides.items[i], err));
+    SP_TRY(sp_pool_create(&pool, (int)args->n_threads, err));
+    options.type = args->type;
+    options.pool = pool;
+    options.progress = show_progress;
+    options.progress_ctx = &progress;
+    options.overrides = rows;
+    options.n_overrides = args->overrides.n;
+    sp_interrupt_catch();
+    sp_progress_start(&progress, "converting", SP_PROGRESS_BYTES, 0);
+    sp_status status = sp_convert(src, dst, &options, err);
+    sp_progress_finish(&progress);
+    sp_pool_destroy(pool);
+    return status;
+}
+
+static int run_convert(const void *options, char *const *operands, int n_operands)
+{
+    const convert_args *args = options;
+    sp_error err = SP_ERROR_NONE;
+    char size_text[32];
+    uint64_t size = 0;
+    if (args->list_types) {
+        print_types();
+        return SP_EXIT_GOOD;
+    }
+    if (n_operands != 2) return sp_cli_usage(&sp_command_convert, "expected MODEL and OUT.gguf");
+    sp_type_override *rows = sp_calloc(args->overrides.n + 1, sizeof *rows);
+    if (!rows) return sp_cli_say("out of memory");
+    char *src = sp_cli_locate(operands[0]);
+    sp_status status = src ? convert(args, src, operands[1], rows, &err) : SP_E_NOT_FOUND;
+    if (src && status != SP_OK)
+        sp_cli_fail(&err, status == SP_E_ARGUMENT ? "sputnik convert --list-types" : NULL);
+    if (status == SP_OK && sp_file_size(operands[1], &size, NULL) == SP_OK)
+        printf("%s: %s\n", operands[1], sp_cli_size(size_text, (double)size));
+    for (size_t i = 0; i < args->overrides.n; i++) {
+        union {
+            const char *in;
+            void *out; /* allocated by parse_override */
+        } part = {.in = rows[i].part};
+        sp_free(part.out);
+    }
+    sp_free(rows);
+    sp_free(src);
+    return status == SP_OK ? SP_EXIT_GOOD : status == SP_E_ARGUMENT ? SP_EXIT_USAGE : SP_EXIT_FAILED;
+}
+
+const sp_command sp_command_convert = {
+    "convert",
+    "MODEL OUT.gguf",
+    "write a model as GGUF, in another storage type",
+    "MODEL is a Hugging Face directory or a GGUF file. OUT.gguf appears only when it is complete.",
+    convert_table,
+    sizeof convert_table / sizeof convert_table[0],
+    &convert_defaults,
+    sizeof convert_defaults,
+    0,
+    2,
+    run_convert,
+};
