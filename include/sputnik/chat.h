@@ -42,8 +42,8 @@ typedef enum sp_chat_format {
     SP_CHAT_R1,      /* R1 and its distills: forced "<think>\n" */
     SP_CHAT_R1_0528, /* R1-0528 and its Qwen3 distill */
     SP_CHAT_V31,     /* V3.1: hybrid thinking */
-    SP_CHAT_QWEN,        /* ChatML with Qwen2.5's tool text (base of the distills) */
-    SP_CHAT_QWEN3,       /* ChatML as Qwen3 has it: reasoning is kept after the last question */
+    SP_CHAT_QWEN,    /* ChatML with Qwen2.5's tool text (base of the distills) */
+    SP_CHAT_QWEN3,   /* ChatML as Qwen3 has it: reasoning is kept after the last question */
     SP_CHAT_FORMAT_COUNT
 } sp_chat_format;
 
@@ -87,8 +87,8 @@ SP_API bool sp_chat_starts_thinking(sp_chat_format format, const sp_chat_options
 
 /* The options with which the reply to this conversation is to be read: as given, but think is SP_THINK_OFF where the
  * prompt opens no reasoning after all (R1 and V3.1 after a tool's result). For sp_reply_create and sp_generate_options. */
-SP_API sp_chat_options sp_chat_reply_options(sp_chat_format format, const sp_message *messages, size_t n_messages,
-                                             const sp_chat_options *options);
+SP_API sp_chat_options sp_chat_reply_options(sp_chat_format format, const sp_message *messages,
+                                             size_t n_messages, const sp_chat_options *options);
 
 /* Fill-in-the-middle prompt of base models: prefix and suffix are plain text. SP_E_UNSUPPORTED if the
  * vocabulary has no fill-in-the-middle tokens. */

@@ -11,8 +11,19 @@
 typedef struct sp_gguf sp_gguf;
 
 typedef enum sp_gguf_type {
-    SP_GGUF_U8, SP_GGUF_I8, SP_GGUF_U16, SP_GGUF_I16, SP_GGUF_U32, SP_GGUF_I32, SP_GGUF_F32, SP_GGUF_BOOL,
-    SP_GGUF_STRING, SP_GGUF_ARRAY, SP_GGUF_U64, SP_GGUF_I64, SP_GGUF_F64
+    SP_GGUF_U8,
+    SP_GGUF_I8,
+    SP_GGUF_U16,
+    SP_GGUF_I16,
+    SP_GGUF_U32,
+    SP_GGUF_I32,
+    SP_GGUF_F32,
+    SP_GGUF_BOOL,
+    SP_GGUF_STRING,
+    SP_GGUF_ARRAY,
+    SP_GGUF_U64,
+    SP_GGUF_I64,
+    SP_GGUF_F64
 } sp_gguf_type;
 
 typedef struct sp_gguf_string {

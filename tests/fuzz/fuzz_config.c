@@ -11,7 +11,9 @@ static void check_promises(const sp_hparams *hp)
 {
     int32_t half = sp_hparams_rope_dim(hp) / 2;
     if (half <= 0 || hp->num_attention_heads % hp->num_key_value_heads != 0) abort();
-    if (hp->n_routed_experts > 0 && (hp->num_experts_per_tok < 1 || hp->num_experts_per_tok > hp->n_routed_experts)) abort();
+    if (hp->n_routed_experts > 0 &&
+        (hp->num_experts_per_tok < 1 || hp->num_experts_per_tok > hp->n_routed_experts))
+        abort();
     double *omega = calloc((size_t)half, sizeof *omega);
     if (!omega) return;
     sp_hparams_rope_frequencies(hp, omega);

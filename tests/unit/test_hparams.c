@@ -107,7 +107,7 @@ static void unusable_configs_are_refused_by_name(void **state)
         {"{" TINY ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":0}}", SP_E_FORMAT,
          "beta_fast"},
         {"{" TINY ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_"
-                  "freq_factor\":1}}",
+         "freq_factor\":1}}",
          SP_E_FORMAT, "low_freq_factor"},
         {"{" TINY ",\"tie_word_embeddings\":1}", SP_E_FORMAT, "tie_word_embeddings: expected true or false"},
         {"{\"model_type\":\"llama\"," LLAMA_KEYS(8, 1, 3, 2, 16, 32) ",\"head_dim\":4}", SP_E_FORMAT,
