@@ -1,6 +1,6 @@
 # Tests: every tests/unit/test_*.c is one cmocka program; every tests/cases/*.sh one command-line test.
 # Programs run in the source tree and get its path as SP_SOURCE_DIR; ../shared/data is used where it exists.
-if(PKG_CONFIG_FOUND)
+if(PKG_CONFIG_FOUND AND NOT CMAKE_CROSSCOMPILING)
   pkg_check_modules(SP_CMOCKA QUIET IMPORTED_TARGET cmocka)
 endif()
 set(SP_TEST_ENV "SP_SOURCE_DIR=${CMAKE_SOURCE_DIR};SP_BUILD_DIR=${CMAKE_BINARY_DIR};SPUTNIK=$<TARGET_FILE:sputnik>;CC=${CMAKE_C_COMPILER};UBSAN_OPTIONS=print_stacktrace=1")
