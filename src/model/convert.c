@@ -70,9 +70,10 @@ static void fill_row(const void *ctx, int64_t unit, float *rows, float *scratch)
     sp_tensor_read_row(ctx, unit, rows);
 }
 
-static const void *raw_row(const void *ctx, int64_t unit)
+static void copy_row(const void *ctx, int64_t unit, void *out)
 {
-    return sp_tensor_row(ctx, unit);
+    const sp_tensor *t = ctx;
+    memcpy(out, sp_tensor_row(t, unit), t->row_bytes);
 }
 
 static sp_status write_entry(sp_conversion *c, const sp_entry *e, sp_error *err)
@@ -84,7 +85,7 @@ static sp_status write_entry(sp_conversion *c, const sp_entry *e, sp_error *err)
                                .n_units = sp_tensor_rows(t),
                                .fill = fill_row,
                                .ctx = t};
-    if (source.dtype == t->dtype) source.raw = raw_row;
+    if (source.dtype == t->dtype) source.copy = copy_row;
     return sp_tensor_stream_put(&c->stream, &source, e->name, err);
 }
 
@@ -133,12 +134,24 @@ static sp_status convert_archive(sp_conversion *c, const char *dst, sp_error *er
     return sp_gguf_writer_commit(c->writer, err);
 }
 
+static sp_status check_overrides(const sp_convert_options *options, sp_error *err)
+{
+    for (size_t i = 0; i < options->n_overrides; i++) {
+        const sp_dtype_info *info = sp_dtype_get(options->overrides[i].dtype);
+        if (!info->packable || info->ggml_type < 0) {
+            return sp_fail(err, SP_E_ARGUMENT, "type %s cannot be written to GGUF", info->name);
+        }
+    }
+    return SP_OK;
+}
+
 sp_status sp_convert(const char *src, const char *dst, const sp_convert_options *options, sp_error *err)
 {
     sp_conversion c = {.options = options};
     sp_archive *archive = NULL;
     sp_status status;
     SP_GOTO(done, status, sp_mixture_find(&c.mixture, options->type, err));
+    SP_GOTO(done, status, check_overrides(options, err));
     SP_GOTO(done, status, sp_archive_open(&archive, src, err));
     c.archive = archive;
     status = convert_archive(&c, dst, err);

@@ -145,11 +145,11 @@ static void fill_row(const void *ctx, int64_t unit, float *rows, float *scratch)
     sp_tensor_read_row(t, row, rows);
 }
 
-static const void *raw_row(const void *ctx, int64_t unit)
+static void copy_row(const void *ctx, int64_t unit, void *out)
 {
     int64_t row;
     const sp_tensor *t = locate(ctx, unit, &row);
-    return sp_tensor_row(t, row);
+    memcpy(out, sp_tensor_row(t, row), t->row_bytes);
 }
 
 /* A permuted bias: the elements of a vector move as rows of a matrix do. */
@@ -176,17 +176,11 @@ static void fill_k_b(const void *ctx, int64_t unit, float *rows, float *scratch)
     }
 }
 
-/* The divisors that llama3 scaling applies to the frequencies. */
 static void fill_divisors(const void *ctx, int64_t unit, float *rows, float *scratch)
 {
     (void)unit, (void)scratch;
     const bound_item *b = ctx;
-    sp_hparams plain = *b->hp;
-    plain.rope_scaling.type = SP_ROPE_SCALING_NONE;
-    double one[SP_LAYOUT_MAX_DIVISORS], scaled[SP_LAYOUT_MAX_DIVISORS];
-    sp_hparams_rope_frequencies(&plain, one);
-    sp_hparams_rope_frequencies(b->hp, scaled);
-    for (int64_t i = 0; i < b->item->shape[0]; i++) rows[i] = (float)(one[i] / scaled[i]);
+    sp_layout_divisors(b->hp, rows);
 }
 
 static sp_status write_item(sp_conversion *c, const bound_item *b, sp_error *err)
@@ -210,7 +204,7 @@ static sp_status write_item(sp_conversion *c, const bound_item *b, sp_error *err
     } else if (b->sources[0]->tensor.dtype == b->dtype) {
         bool same = true; /* experts may differ in type among themselves */
         for (int64_t i = 0; i < b->n_sources; i++) same = same && b->sources[i]->tensor.dtype == b->dtype;
-        if (same) s.raw = raw_row;
+        if (same) s.copy = copy_row;
     }
     return sp_tensor_stream_put(&c->stream, &s, item->name, err);
 }

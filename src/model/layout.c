@@ -198,3 +198,13 @@ void sp_layout_clear(sp_layout *layout)
     sp_free(layout->items);
     memset(layout, 0, sizeof *layout);
 }
+
+void sp_layout_divisors(const sp_hparams *hp, float *divisors)
+{
+    sp_hparams plain = *hp;
+    plain.rope_scaling.type = SP_ROPE_SCALING_NONE;
+    double one[SP_LAYOUT_MAX_DIVISORS], scaled[SP_LAYOUT_MAX_DIVISORS];
+    sp_hparams_rope_frequencies(&plain, one);
+    sp_hparams_rope_frequencies(hp, scaled);
+    for (int32_t i = 0; i < sp_hparams_rope_dim(hp) / 2; i++) divisors[i] = (float)(one[i] / scaled[i]);
+}

@@ -40,4 +40,7 @@ typedef struct sp_layout {
 sp_status sp_layout_build(sp_layout *layout, const sp_hparams *hp, int32_t n_mtp, sp_error *err);
 void sp_layout_clear(sp_layout *layout);
 
+/* The values of a DIVISORS item: what llama3 scaling divides each frequency by. */
+void sp_layout_divisors(const sp_hparams *hp, float *divisors);
+
 #endif

@@ -40,8 +40,8 @@ static void make_units(void *ctx, size_t begin, size_t end, int thread)
     for (size_t i = begin; i < end; i++) {
         int64_t unit = p->first + (int64_t)i;
         uint8_t *out = p->out + i * p->unit_bytes;
-        if (s->raw) {
-            memcpy(out, s->raw(s->ctx, unit), p->unit_bytes);
+        if (s->copy) {
+            s->copy(s->ctx, unit, out);
             continue;
         }
         s->fill(s->ctx, unit, rows, rows + p->unit_floats);
@@ -97,7 +97,7 @@ static sp_status prepare(sp_tensor_stream *stream, piece *p, size_t *units, sp_e
     SP_TRY(reserve(&stream->out, &stream->out_cap, *units * p->unit_bytes, err));
     if (!sp_mul_size(p->thread_floats * sizeof(float), n_threads, &total))
         return sp_fail_nomem(err, "rows", 0);
-    sp_status status = s->raw ? SP_OK : reserve(&floats, &stream->floats_cap, total, err);
+    sp_status status = s->copy ? SP_OK : reserve(&floats, &stream->floats_cap, total, err);
     stream->floats = floats;
     p->out = stream->out;
     p->floats = stream->floats;

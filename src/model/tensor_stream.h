@@ -20,8 +20,8 @@ typedef struct sp_tensor_source {
     size_t scratch_floats; /* for fill, per thread */
     /* Make a unit: rows (rows_per_unit, cols). */
     void (*fill)(const void *ctx, int64_t unit, float *rows, float *scratch);
-    /* If not NULL, used instead: the bytes of a unit in the target format. */
-    const void *(*raw)(const void *ctx, int64_t unit);
+    /* If not NULL, used instead: write a unit's bytes, already in the target format. */
+    void (*copy)(const void *ctx, int64_t unit, void *out);
     const void *ctx;
 } sp_tensor_source;
 
