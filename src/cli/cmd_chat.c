@@ -106,7 +106,7 @@ static int converse(sp_chat *chat, int with_history)
         sp_input_result result = sp_input_read(input, ">>> ", &text, &err);
         sp_interrupt_forget();
         if (result == SP_INPUT_FAILED) sp_cli_fail(&err, NULL);
-        if (result == SP_INPUT_INTERRUPTED && chat->terminal) puts("(Ctrl-D or /quit leaves)");
+        if (result == SP_INPUT_INTERRUPTED && chat->terminal) puts("\n(Ctrl-D or /quit leaves)");
         if (result == SP_INPUT_END || result == SP_INPUT_FAILED) break;
         if (result == SP_INPUT_TEXT) going = handle(chat, text.data);
     }
