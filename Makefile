@@ -1,6 +1,7 @@
 # A short front for CMake, which holds the only build logic (CMakePresets.json). `make` builds, `make check` tests.
 PRESET ?= default
 BUILD = build/$(PRESET)
+MAKEFLAGS += --no-print-directory
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 all: $(BUILD)/CMakeCache.txt
