@@ -86,7 +86,8 @@ SP_API int32_t sp_tokenizer_find(const sp_tokenizer *tokenizer, const char *text
 /* The published chat template (Jinja source) found beside the vocabulary, or NULL. */
 SP_API const char *sp_tokenizer_chat_template(const sp_tokenizer *tokenizer);
 
-/* The pre-tokenizer's name as GGUF files write it: "deepseek-llm", "deepseek-v3", ... */
+/* The pre-tokenizer's name as GGUF files write it: "deepseek-llm", "deepseek-v3", ...; NULL for the
+ * patterns of a tokenizer.json that have no such name. */
 SP_API const char *sp_tokenizer_pre(const sp_tokenizer *tokenizer);
 
 /* Streaming detokeniser: text comes out in whole UTF-8 characters only; an incomplete tail (at most 3 bytes)

@@ -22,8 +22,7 @@
 #include "text/pretoken.h"
 
 #define SP_TOKENIZER_ENDS_MAX 16
-#define SP_TOKENIZER_JSON_MAX ((size_t)256 << 20) /* bytes of a tokenizer.json; published ones have 2-12 MB  \
-                                                   */
+#define SP_TOKENIZER_JSON_MAX ((size_t)256 << 20) /* bytes of a file; published ones have 2-12 MB */
 
 struct sp_tokenizer {
     sp_bpe bpe;
