@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Table of published shapes. Sources: the config.json files of the named repositories and the DeepSeek reports;
- * the parameter counts that follow from the rows equal the published ones (tests/unit/test_shapes.c). */
+ * the parameter counts that follow from the rows equal the published ones (tests/unit/test_synth.c). */
 #include "model/shapes.h"
 
 #include <ctype.h>

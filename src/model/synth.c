@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define MAX_POOLS 64
+#define MAX_CHUNK 256  /* the largest block */
 #define SMALL_CHUNK 32 /* elements copied together where the format has no blocks */
 #define MAX_CONFIG_BYTES ((size_t)16 << 20)
 
@@ -32,6 +33,7 @@ typedef struct synthesis {
     sp_mixture_facts facts;
     sp_gguf_writer *writer;
     sp_tensor_stream stream;
+    float *values; /* (SP_SYNTH_POOL) of deviation 1 */
     pool pools[MAX_POOLS];
     size_t n_pools;
 } synthesis;
@@ -86,9 +88,8 @@ static void fill_divisors(const void *ctx, int64_t unit, float *rows, float *scr
 
 typedef struct pool_job {
     pool *pool;
-    uint64_t seed;
+    const float *values; /* (SP_SYNTH_POOL) */
     float scale;
-    float *values; /* SP_SYNTH_POOL */
     sp_status status[SP_POOL_MAX_THREADS];
 } pool_job;
 
@@ -96,13 +97,19 @@ static void pack_chunks(void *ctx, size_t begin, size_t end, int thread)
 {
     pool_job *job = ctx;
     const pool *p = job->pool;
+    float values[MAX_CHUNK];
     for (size_t i = begin; i < end; i++) {
-        float *values = job->values + i * p->chunk;
-        sp_rng_normal(job->seed, (uint64_t)p->dtype, i * p->chunk, values, p->chunk);
-        for (size_t k = 0; k < p->chunk; k++) values[k] *= job->scale;
+        for (size_t k = 0; k < p->chunk; k++) values[k] = job->scale * job->values[i * p->chunk + k];
         sp_status status = sp_dtype_pack(p->dtype, values, p->data + i * p->chunk_bytes, p->chunk, NULL);
         if (status != SP_OK) job->status[thread] = status;
     }
+}
+
+static void draw_values(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const synthesis *s = ctx;
+    sp_rng_normal(s->options->seed, 0, begin, s->values + begin, end - begin);
 }
 
 static sp_status make_pool(synthesis *s, sp_dtype dtype, int64_t cols, sp_error *err)
@@ -114,20 +121,17 @@ static sp_status make_pool(synthesis *s, sp_dtype dtype, int64_t cols, sp_error 
     p->chunk_bytes = p->chunk / info->block * info->block_bytes;
     p->data = sp_malloc_array(p->n_chunks, p->chunk_bytes);
     pool_job *job = sp_calloc(1, sizeof *job);
-    float *values = sp_malloc_array(SP_SYNTH_POOL, sizeof *values);
     sp_status status = SP_OK;
-    if (!p->data || !job || !values) {
-        status = sp_fail_nomem(err, "random values", SP_SYNTH_POOL * sizeof *values);
+    if (!p->data || !job) {
+        status = sp_fail_nomem(err, "random values", p->n_chunks * p->chunk_bytes);
         goto done;
     }
-    *job =
-        (pool_job){.pool = p, .seed = s->options->seed, .scale = 1.0f / sqrtf((float)cols), .values = values};
+    *job = (pool_job){.pool = p, .values = s->values, .scale = 1.0f / sqrtf((float)cols)};
     sp_pool_run(s->options->pool, p->n_chunks, 16, pack_chunks, job);
     for (int i = 0; i < SP_POOL_MAX_THREADS && status == SP_OK; i++) status = job->status[i];
     if (status != SP_OK) sp_fail(err, status, "type %s cannot be packed", info->name);
 done:
     sp_free(job);
-    sp_free(values);
     if (status != SP_OK)
         sp_free(p->data);
     else
@@ -259,6 +263,11 @@ sp_status sp_synth(const char *spec, const char *dst, const sp_synth_options *op
     synthesis *s = sp_calloc(1, sizeof *s);
     if (!s) return sp_fail_nomem(err, "synthesis", sizeof *s);
     s->options = options;
+    s->values = sp_malloc_array(SP_SYNTH_POOL, sizeof *s->values);
+    if (!s->values) {
+        status = sp_fail_nomem(err, "random values", SP_SYNTH_POOL * sizeof *s->values);
+        goto done;
+    }
     SP_GOTO(done, status, sp_mixture_find(&s->mixture, options->type, err));
     SP_GOTO(done, status, choose_shape(s, spec, err));
     SP_GOTO(done, status, sp_layout_build(&layout, &s->hp, options->n_mtp, err));
@@ -267,12 +276,14 @@ sp_status sp_synth(const char *spec, const char *dst, const sp_synth_options *op
                                    .pool = options->pool,
                                    .progress = options->progress,
                                    .progress_ctx = options->progress_ctx};
+    sp_pool_run(options->pool, SP_SYNTH_POOL, 4096, draw_values, s);
     status = write_file(s, spec, &layout, err);
 done:
     sp_layout_clear(&layout);
     sp_tensor_stream_clear(&s->stream);
     sp_gguf_writer_close(s->writer);
     for (size_t i = 0; i < s->n_pools; i++) sp_free(s->pools[i].data);
+    sp_free(s->values);
     sp_free(s);
     return status;
 }

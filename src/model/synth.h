@@ -2,7 +2,7 @@
 /* Random-weight models at any published shape, to measure speed and memory without a download, and to test.
  *
  * Weights are independent normal values of deviation 1/sqrt(row length), drawn with replacement from a pool of
- * half a million values (SP_SYNTH_POOL) that is packed once per storage format: every row is a fresh sequence of
+ * 131,072 values (SP_SYNTH_POOL) that is packed once per storage format: every row is a fresh sequence of
  * the pool's packed blocks, chosen by the seed, the tensor and the row. So packing costs nothing however expensive the
  * format is, no two rows are equal, and writing runs at the disk's speed. Norms are 1. The output depends on
  * the options alone, not on the number of threads. Memory: some megabytes, whatever the model's size. */
@@ -12,7 +12,7 @@
 #include "model/shapes.h"
 #include "model/tensor_stream.h"
 
-#define SP_SYNTH_POOL ((size_t)1 << 19)
+#define SP_SYNTH_POOL ((size_t)1 << 17)
 
 typedef struct sp_synth_options {
     const char *type;   /* a name of model/mixture.h */
