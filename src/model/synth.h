@@ -4,7 +4,7 @@
  * Weights are independent normal values of deviation 1/sqrt(row length), drawn with replacement from a pool of
  * 131,072 values (SP_SYNTH_POOL) that is packed once per storage format: every row is a fresh sequence of
  * the pool's packed blocks, chosen by the seed, the tensor and the row. So packing costs nothing however expensive the
- * format is, no two rows are equal, and writing runs at the disk's speed. Norms are 1. The output depends on
+ * format is, rows of a few blocks are never alike, and writing runs at the disk's speed. Norms are 1. The output depends on
  * the options alone, not on the number of threads. Memory: some megabytes, whatever the model's size. */
 #ifndef SP_MODEL_SYNTH_H
 #define SP_MODEL_SYNTH_H
