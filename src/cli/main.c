@@ -56,7 +56,14 @@ static int fail_unknown(const char *name)
     return SP_EXIT_USAGE;
 }
 
-/* All options of all commands, one per line, for the tests of the man pages and completions. */
+/* For the shells' completions and the tests of the man pages: commands, and options, one per line. */
+static void dump_commands(void)
+{
+    for (size_t i = 0; sp_commands[i]; i++) printf("%s\t%s\n", sp_commands[i]->name, sp_commands[i]->summary);
+    puts("help\tshow the help of a command");
+}
+
+/* Command, letter, name, value, help. */
 static void dump_options(void)
 {
     for (size_t i = 0; sp_commands[i]; i++) {
@@ -75,6 +82,8 @@ static int show_help(int argc, char **argv)
         print_overview(stdout);
     } else if (strcmp(argv[0], "--options-dump") == 0) {
         dump_options();
+    } else if (strcmp(argv[0], "--commands-dump") == 0) {
+        dump_commands();
     } else {
         const sp_command *command = find_command(argv[0]);
         if (!command && strcmp(argv[0], "help") != 0) return fail_unknown(argv[0]);
