@@ -139,9 +139,16 @@ static void note_finish(const run_state *run)
 {
     size_t repeats = 0;
     size_t length = sp_generator_loop(run->generator, &repeats);
-    if (run->record.finish != SP_FINISH_LOOP) return;
-    sp_cli_say("the reply only repeated itself (%zu tokens, %zu times) and was ended", length, repeats);
-    sp_cli_hint("--no-loop-guard lets it go on; --repetition-penalty 1.1 may help");
+    const sp_reply *reply = sp_generator_reply(run->generator);
+    const char *content = sp_reply_content(reply), *reasoning = sp_reply_reasoning(reply);
+    if (run->record.finish == SP_FINISH_LOOP) {
+        sp_cli_say("the reply only repeated itself (%zu tokens, %zu times) and was ended", length, repeats);
+        sp_cli_hint("--no-loop-guard lets it go on; --repetition-penalty 1.1 may help");
+    } else if (!run->args->json && !run->args->ids && reasoning && reasoning[0] && !(content && content[0])) {
+        sp_cli_say("the reply ended (%s) before its reasoning did: there is no answer",
+                   sp_finish_name(run->record.finish));
+        sp_cli_hint("a larger -n, or --think N to limit the reasoning");
+    }
 }
 
 static sp_status run_all(run_state *run, const char *operand, sp_error *err)

@@ -40,5 +40,26 @@ has_out() { grep -qF -- "$1" "$tmp/out" || fail "standard output: expected to co
 has_err() { grep -qF -- "$1" "$tmp/err" || fail "standard error: expected to contain: $1"; }
 lacks_out() { if grep -qF -- "$1" "$tmp/out"; then fail "standard output: expected not to contain: $1"; fi; }
 
+# Standard output of the last run is one JSON text.
+json_out() {
+    [ -x "$tmp/json_check" ] || ${CC:-cc} -o "$tmp/json_check" tests/cases/json_check.c || skip 'no C compiler'
+    "$tmp/json_check" < "$tmp/out" || fail 'standard output is no JSON'
+}
+
+# Value of a number or word in the JSON of the last run: json_get NAME (the first of that name).
+json_get() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" "$tmp/out" | head -n 1; }
+
+# A model of random weights with 512 ids and a vocabulary, R1's conversation format: tiny_model PATH
+tiny_model() {
+    "$SPUTNIK" synth tests/golden/models/llama-plain/config.json "$1" --type f32 --vocab-size 512 \
+        --vocabulary tests/golden/tokenizers/tiny --seed 7 > "$tmp/out" 2> "$tmp/err" && return
+    if grep -qiE 'jansson|pcre2' "$tmp/err"; then skip 'built without jansson or PCRE2'; fi
+    cat "$tmp/err"
+    exit 1
+}
+
+# Fields of a golden's JSON as "1,2,3": golden_ids FILE tokens|greedy
+golden_ids() { tr -d ' \n' < "$1" | sed "s/.*\"$2\":\[\([0-9,]*\)\].*/\1/"; }
+
 skip() { printf 'skipped: %s\n' "$1"; exit 77; }
 finish() { [ "$failures" -eq 0 ] || { printf '%s failures\n' "$failures"; exit 1; }; exit 0; }
