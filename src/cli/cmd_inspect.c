@@ -134,8 +134,8 @@ static void print_tokenizer(const sp_tokenizer *tokenizer, const sp_error *why)
         printf("\ntokenizer  none (%s)\n", why->text);
         return;
     }
-    const char *template_text = sp_tokenizer_chat_template(tokenizer);
-    printf("\ntokenizer  %s, %d ids, begin %d, end %d, begin added %s\n", sp_tokenizer_pre(tokenizer),
+    const char *template_text = sp_tokenizer_chat_template(tokenizer), *pre = sp_tokenizer_pre(tokenizer);
+    printf("\ntokenizer  %s, %d ids, begin %d, end %d, begin added %s\n", pre ? pre : "patterns of its own",
            (int)sp_tokenizer_size(tokenizer), (int)sp_tokenizer_bos(tokenizer),
            (int)sp_tokenizer_eos(tokenizer), sp_tokenizer_adds_bos(tokenizer) ? "yes" : "no");
     printf("chat       %s, %s\n", sp_chat_format_name(sp_chat_format_detect(tokenizer)),

@@ -166,7 +166,7 @@ uint64_t sp_model_fingerprint(const sp_model *model)
         size_t sample = e->n_bytes < 256 ? (size_t)e->n_bytes : 256;
         h = sp_hash(h, e->name, strlen(e->name));
         h = sp_hash(h, &e->n_bytes, sizeof e->n_bytes);
-        if (sample == 0) continue;
+        if (sample == 0 || !e->tensor.data) continue;
         h = sp_hash(h, e->tensor.data, sample);
         h = sp_hash(h, (const char *)e->tensor.data + (e->n_bytes - sample), sample);
     }

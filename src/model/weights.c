@@ -86,6 +86,11 @@ static const sp_tensor *copy_vector(binder *b, const sp_tensor *t)
 static const sp_tensor *accept(binder *b, const sp_entry *entry, int n_dims, const int64_t *shape)
 {
     char want[96], found[96];
+    if (entry->unsupported) {
+        b->status = sp_fail(b->err, SP_E_UNSUPPORTED, "model: tensor \"%s\": type %s is not supported",
+                            entry->name, entry->unsupported);
+        return NULL;
+    }
     if (!shape_is(&entry->tensor, n_dims, shape)) {
         format_shape(want, n_dims, shape);
         format_shape(found, entry->tensor.n_dims, entry->tensor.shape);

@@ -141,6 +141,71 @@ static void unusable_configs_are_refused_by_name(void **state)
     }
 }
 
+/* --- tensors ---------------------------------------------------------------------------------------------- */
+
+static void write_file(const char *dir, const char *name, const sp_buf *bytes)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fwrite(bytes->data, 1, bytes->len, file);
+    fclose(file);
+}
+
+/* Replace the first `from` by `to`, of the same length. */
+static void patch(sp_buf *bytes, const char *from, const char *to)
+{
+    char *at = memmem(bytes->data, bytes->len, from, strlen(from));
+    assert_non_null(at);
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(at, to, strlen(to));
+}
+
+static void tensors_are_checked_when_a_model_is_opened(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config_from, *config_to, *weights_from, *weights_to;
+        sp_status status;
+        const char *text;
+    } cases[] = {
+        {NULL, NULL, "layers.1.self_attn.k_proj.bias", "layers.1.self_attn.x_proj.bias", SP_E_FORMAT,
+         "tensor \"model.layers.1.self_attn.k_proj.bias\" is missing"},
+        {NULL, NULL, "lm_head.weight", "lm_haed.weight", SP_E_FORMAT, "tensor \"lm_head.weight\" is missing"},
+        {NULL, NULL, "\"dtype\":\"F32\"", "\"dtype\":\"I32\"", SP_E_UNSUPPORTED, "type I32 is not supported"},
+        {"\"vocab_size\": 256", "\"vocab_size\": 255", NULL, NULL, SP_E_FORMAT,
+         "expected shape (255, 64), found (256, 64)"},
+        {"\"intermediate_size\": 96", "\"intermediate_size\": 97", NULL, NULL, SP_E_FORMAT,
+         "expected shape (97, 64)"},
+        {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", NULL, NULL, SP_E_FORMAT,
+         "layers.2.input_layernorm.weight\" is missing"},
+        {"qwen2", "mamba", NULL, NULL, SP_E_UNSUPPORTED, "\"mamba\" is not known"},
+    };
+    char dir[] = "/tmp/sputnik-test-XXXXXX", path[512];
+    assert_non_null(mkdtemp(dir));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sp_buf config = read_whole(test_path("tests/golden/models/qwen2/config.json"));
+        sp_buf weights = read_whole(test_path("tests/golden/models/qwen2/model.safetensors"));
+        if (cases[i].config_from) patch(&config, cases[i].config_from, cases[i].config_to);
+        if (cases[i].weights_from) patch(&weights, cases[i].weights_from, cases[i].weights_to);
+        write_file(dir, "config.json", &config);
+        write_file(dir, "model.safetensors", &weights);
+        sp_error err = SP_ERROR_NONE;
+        sp_model *model;
+        sp_status status = sp_model_open(&model, dir, &err);
+        if (status != cases[i].status || !strstr(err.text, cases[i].text))
+            fail_msg("case %zu gives %s: %s", i, sp_status_name(status), err.text);
+        sp_buf_clear(&config);
+        sp_buf_clear(&weights);
+    }
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    unlink(path);
+    rmdir(dir);
+}
+
 /* Opening and running survives the failure of any single allocation, and of all after it. */
 static void a_failed_allocation_is_survived(void **state)
 {
@@ -181,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameter_counts_equal_the_published_ones),
         cmocka_unit_test(unusable_configs_are_refused_by_name),
+        cmocka_unit_test(tensors_are_checked_when_a_model_is_opened),
         cmocka_unit_test(a_failed_allocation_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
