@@ -129,8 +129,9 @@ static sp_status write_message_v25(sp_chat_build *build, const sp_chat_job *job,
     now->in_outputs = m->role == SP_ROLE_TOOL;
     now->after_user = m->role == SP_ROLE_USER;
     if (m->role == SP_ROLE_TOOL) {
-        SP_TRY(sp_chat_build_control(
-            build, was_in_outputs ? "\n" SP_OUTPUT_BEGIN : SP_OUTPUTS_BEGIN SP_OUTPUT_BEGIN, err));
+        /* V3's published template joins parallel results, R1's puts each further one on a line of its own */
+        const char *next = job->format == SP_CHAT_V25 ? SP_OUTPUT_BEGIN : "\n" SP_OUTPUT_BEGIN;
+        SP_TRY(sp_chat_build_control(build, was_in_outputs ? next : SP_OUTPUTS_BEGIN SP_OUTPUT_BEGIN, err));
         SP_TRY(sp_chat_build_string(build, m->content, err));
         return sp_chat_build_control(build, SP_OUTPUT_END, err);
     }
