@@ -23,7 +23,7 @@
 
 sp_status sp_file_sha256(const char *path, const char *label, char hex[65], sp_error *err)
 {
-    static unsigned char chunk[1 << 18];
+    unsigned char chunk[1 << 16];
     uint8_t digest[32];
     uint64_t size = 0, done = 0;
     sp_sha256 sha;

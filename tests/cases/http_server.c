@@ -6,7 +6,7 @@
  *
  * The first part of a request's path is the mode, so a test chooses it through
  * HF_ENDPOINT=http://127.0.0.1:PORT/MODE: /MODE/api/models/ORG/REPO/tree/REV    -> ROOT/tree.json (mode
- * "page": page1.json, then page2.json; "evil": evil.json) /MODE/ORG/REPO/resolve/REV/PATH       ->
+ * "page": page1.json, then page2.json; "evil": evil.json, and so on) /MODE/ORG/REPO/resolve/REV/PATH       ->
  * ROOT/files/PATH Each request is logged to ROOT/log as "MODE PATH RANGE". */
 #include <netinet/in.h>
 #include <signal.h>
@@ -120,6 +120,9 @@ static void send_list(int fd, const request *r)
     size_t n = 0;
     if (is_mode(r, "page")) name = second ? "page2.json" : "page1.json";
     if (is_mode(r, "evil")) name = "evil.json";
+    if (is_mode(r, "hf")) name = "hf.json";
+    if (is_mode(r, "noshard")) name = "noshard.json";
+    if (is_mode(r, "nojson")) name = "files/README.md";
     char *data = read_file(name, &n);
     if (!data) {
         send_status(fd, "404 Not Found");

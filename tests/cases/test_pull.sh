@@ -32,6 +32,14 @@ command -v sha256sum > /dev/null || skip 'no sha256sum'
 { printf '['; entry Tiny-Q8_0.gguf; printf ']'; } > "$root/page1.json"
 { printf '['; entry Tiny-Q4_K_M.gguf; printf ']'; } > "$root/page2.json"
 printf '[{"type":"file","path":"../../evil.gguf","size":4}]' > "$root/evil.json"
+{ printf '['; entry sub/Tiny-Q2_K-00001-of-00002.gguf; printf ']'; } > "$root/noshard.json"
+cp tests/golden/models/llama-plain/* "$root/files"
+(
+    printf '[{"type":"file","path":"README.md","size":6},{"type":"file","path":"config.json","size":%s}' \
+        "$(wc -c < "$root/files/config.json" | tr -d ' ')"
+    cd "$root/files" && for file in model*; do printf ','; root=$root entry "$file"; done
+    printf ']'
+) > "$root/hf.json"
 
 "$tmp/server" "$root" &
 server=$!
@@ -188,6 +196,35 @@ mode page
 pull org/tiny
 expect_rc 0
 expect_out "$got"
+
+echo 'a repository without GGUF files is a Hugging Face directory'
+fresh
+mode hf
+pull org/tiny
+expect_rc 0
+expect_out "$dir"
+[ ! -e "$dir/README.md" ] || fail 'a file that nobody reads was fetched'
+run "$SPUTNIK" logits org/tiny --tokens 1,2,3
+cp "$tmp/out" "$tmp/logits"
+run "$SPUTNIK" logits tests/golden/models/llama-plain --tokens 1,2,3
+cmp -s "$tmp/out" "$tmp/logits" || fail 'the pulled model is another one'
+rm "$dir/config.json"
+run "$SPUTNIK" logits org/tiny --tokens 1
+has_err 'is not in the cache'
+pull org/tiny:q8_0
+expect_rc 1
+has_err 'the repository holds no GGUF files'
+
+echo 'a missing shard; a list that is none'
+fresh
+mode noshard
+pull org/tiny:q2_k
+expect_rc 1
+has_err 'shard 2 of 2'
+mode nojson
+pull org/tiny
+expect_rc 1
+has_err 'sputnik: file list: json'
 
 echo 'names that leave the folder'
 fresh
