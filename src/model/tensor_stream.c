@@ -36,7 +36,7 @@ static void make_units(void *ctx, size_t begin, size_t end, int thread)
 {
     piece *p = ctx;
     const sp_tensor_source *s = p->source;
-    float *rows = p->floats + (size_t)thread * p->thread_floats;
+    float *rows = p->floats ? p->floats + (size_t)thread * p->thread_floats : NULL; /* copies need none */
     for (size_t i = begin; i < end; i++) {
         int64_t unit = p->first + (int64_t)i;
         uint8_t *out = p->out + i * p->unit_bytes;
