@@ -153,6 +153,9 @@ double sp_cli_seconds(void);
 /* Bytes for people: "1.1 GiB". */
 const char *sp_cli_size(char buf[32], double n_bytes);
 
+/* "231 thousand", "1.78 billion" in buf; returns buf. */
+const char *sp_cli_count(char buf[32], double n);
+
 /* Append a number as JSON: null for NaN and infinities. */
 sp_status sp_cli_put_number(sp_buf *buf, double value, sp_error *err);
 sp_status sp_cli_put_text(sp_buf *buf, const char *text, sp_error *err);

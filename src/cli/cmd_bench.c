@@ -171,9 +171,10 @@ static sp_status report_row(bench *b, sp_error *err)
         SP_TRY(status);
     } else {
         if (b->n_rows == 0) {
-            char size[32];
-            printf("%s: %s, %.3g billion parameters, %s; %s\n", b->path, b->info.architecture,
-                   1e-9 * (double)b->info.n_params, sp_cli_size(size, (double)b->info.n_bytes), b->cpu);
+            char count[32], size[32];
+            printf("%s: %s, %s parameters, %s; %s\n", b->path, b->info.architecture,
+                   sp_cli_count(count, (double)b->info.n_params), sp_cli_size(size, (double)b->info.n_bytes),
+                   b->cpu);
             printf("%-8s %8s %8s %8s %8s   %s\n", "what", "tokens", "depth", "sessions", "threads",
                    "tokens per second");
         }

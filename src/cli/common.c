@@ -227,6 +227,15 @@ double sp_cli_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+const char *sp_cli_count(char buf[32], double n)
+{
+    static const char *const words[] = {"", " thousand", " million", " billion"};
+    int scale = 0;
+    for (; n >= 999.5 && scale < 3; scale++) n /= 1000;
+    snprintf(buf, 32, "%.3g%s", n, words[scale]);
+    return buf;
+}
+
 const char *sp_cli_size(char buf[32], double n_bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
