@@ -124,8 +124,7 @@ const char *sp_path_base(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* --- atomic writer ----------------------------------------------------------------------------------------
- */
+/* --- atomic writer -------------------------------------------------------------------------------------- */
 
 struct sp_writer {
     FILE *file;

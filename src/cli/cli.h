@@ -46,8 +46,7 @@ sp_status sp_cli_read(sp_buf *buf, const char *path, sp_error *err);
 /* Ids separated by white space, commas or brackets. Errors: SP_E_FORMAT with the word and its offset. */
 sp_status sp_cli_parse_ids(sp_tokens *tokens, const char *text, size_t len, sp_error *err);
 
-/* ---- options shared by commands that evaluate a model ----------------------------------------------------
- */
+/* ---- options shared by commands that evaluate a model -------------------------------------------------- */
 
 typedef struct sp_session_args {
     int64_t n_threads;
@@ -124,8 +123,7 @@ typedef struct sp_sampling_args {
                        "add X to a token's logit (may be repeated; -100 bans)"),                             \
         SP_FLAG_ROW(type, member.no_loop_guard, "no-loop-guard", 0, "let a reply repeat itself for ever")
 
-/* ---- opening ----------------------------------------------------------------------------------------------
- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* MODEL argument to a path (free with sp_free): an existing file or directory, or a pulled model. Prints what
  * is wrong and returns NULL. */

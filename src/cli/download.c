@@ -244,8 +244,7 @@ sp_status sp_net_get(sp_net *net, const char *url, size_t max_bytes, sp_buf *bod
     }
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 /* The ETag belongs to the bytes that follow; a weak or absent one cannot serve If-Range. */
 static void store_etag(const request *r)

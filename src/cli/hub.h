@@ -44,8 +44,7 @@ sp_status sp_hub_find(const sp_hub_ref *ref, char **path, sp_error *err);
 /* Quantisations tried in this order when none is named; ends with NULL. */
 extern const char *const sp_hub_default_quants[];
 
-/* ---- lists of files ---------------------------------------------------------------------------------------
- */
+/* ---- lists of files ------------------------------------------------------------------------------------ */
 
 typedef struct sp_hub_file {
     char *path; /* relative, checked: no "..", no absolute path, no empty or hidden component */

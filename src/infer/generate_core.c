@@ -45,8 +45,7 @@ const char *sp_finish_name(sp_finish finish)
     return (unsigned)finish < sizeof names / sizeof names[0] ? names[finish] : "none";
 }
 
-/* --- creation --------------------------------------------------------------------------------------------
- */
+/* --- creation ------------------------------------------------------------------------------------------- */
 
 static bool has_text(const sp_tokenizer *tokenizer, int32_t id)
 {
@@ -158,8 +157,7 @@ void sp_generator_destroy(sp_generator *generator)
     sp_free(generator);
 }
 
-/* --- one token -------------------------------------------------------------------------------------------
- */
+/* --- one token ------------------------------------------------------------------------------------------ */
 
 /* Logits without the tag that would open reasoning again, once the budget has closed it and until the answer
  * begins. */

@@ -3,12 +3,13 @@
  * of length r at period p means that the last r + p tokens have period p. Start at sp_loop_guard_push().
  *
  * When is it a loop? A real loop never ends, so waiting costs only time, while cutting a legitimate reply
- * costs the reply. The repeated span must be at least 4 p             and 640 tokens  for p >= 8: four copies
- * of a paragraph word for word, or more of a shorter one. The longest honest text of this kind that we know
- * is a literal matrix of equal rows: 16 x 16 zeros are 16 rows of 33 tokens, 528. Tables, lists and code
- * repeat lines with differences. 1024 tokens     for p < 8: rules of tables and ASCII art, runs of zeros ("0,
- * " 256 times is 512 tokens), hex dumps, "ha ha ha" on request. Passages longer than 1024 tokens are left
- * alone: four copies would be most of a context by then. */
+ * costs the reply. The repeated span must be at least
+ *   p >= 8: 4 p and 640 tokens. Four copies of a paragraph word for word, or more of a shorter one. The
+ *           longest honest text of this kind that we know is a literal matrix of equal rows: 16 x 16 zeros
+ *           are 16 rows of 33 tokens, 528. Tables, lists and code repeat lines with differences.
+ *   p < 8:  1024 tokens. Rules of tables and ASCII art, runs of zeros ("0, " 256 times is 512 tokens), hex
+ *           dumps, "ha ha ha" on request.
+ * Passages longer than 1024 tokens are left alone: four copies would be most of a context by then. */
 #include "infer/loop_guard.h"
 
 #include "base/mem.h"
@@ -77,8 +78,7 @@ size_t sp_loop_guard_push(sp_loop_guard *guard, int32_t id, size_t *repeats)
     size_t found = update_runs(guard);
     if (!found) return 0;
     /* A multiple of a shorter period has the same run: the shortest one decides (a run of one token is also a
-     * run of eight). Two periods that both cover most of the span imply their common divisor (Fine and Wilf).
-     */
+     * run of eight). Two periods that both cover most of the span imply their common divisor (Fine, Wilf). */
     for (size_t p = 1; p < found; p++) {
         if (2 * span_of(guard, p) < span_of(guard, found)) continue;
         if (span_of(guard, p) < span_needed(p)) return 0;

@@ -91,8 +91,7 @@ void sp_session_destroy(sp_session *s)
     sp_free(s);
 }
 
-/* --- one pass ---------------------------------------------------------------------------------------------
- */
+/* --- one pass ------------------------------------------------------------------------------------------- */
 
 static sp_status fail_pass(sp_status status, sp_error *err)
 {
@@ -187,8 +186,7 @@ static sp_status evaluate(const sp_part *part, const sp_scorer *scorer, sp_error
     return SP_OK;
 }
 
-/* --- timelines --------------------------------------------------------------------------------------------
- */
+/* --- timelines ------------------------------------------------------------------------------------------ */
 
 static sp_status check_tokens(const sp_session *s, const int32_t *tokens, size_t n, sp_error *err)
 {
@@ -313,8 +311,7 @@ sp_status sp_session_advance(sp_session *const *sessions, const int32_t *const *
     return SP_OK;
 }
 
-/* --- multi-token prediction -------------------------------------------------------------------------------
- */
+/* --- multi-token prediction ----------------------------------------------------------------------------- */
 
 sp_status sp_session_predict_next2(sp_session *s, int32_t next_token, const float **logits, sp_error *err)
 {
@@ -350,8 +347,7 @@ sp_status sp_session_predict_next2(sp_session *s, int32_t next_token, const floa
     return SP_OK;
 }
 
-/* --- small answers ----------------------------------------------------------------------------------------
- */
+/* --- small answers -------------------------------------------------------------------------------------- */
 
 const float *sp_session_logits(const sp_session *s)
 {

@@ -34,8 +34,7 @@ sp_status sp_conversion_check_entry(const sp_entry *entry, sp_error *err)
                    entry->unsupported);
 }
 
-/* --- GGUF to GGUF -----------------------------------------------------------------------------------------
- */
+/* --- GGUF to GGUF --------------------------------------------------------------------------------------- */
 
 static bool key_is(const sp_gguf_kv *kv, const char *key)
 {
@@ -106,8 +105,7 @@ static sp_status convert_gguf(sp_conversion *c, sp_error *err)
     return SP_OK;
 }
 
-/* --- frame ------------------------------------------------------------------------------------------------
- */
+/* --- frame ---------------------------------------------------------------------------------------------- */
 
 static sp_status check_target(const sp_archive *archive, const char *dst, sp_error *err)
 {

@@ -27,8 +27,7 @@ typedef struct binding {
     sp_arena *arena;
 } binding;
 
-/* --- finding sources --------------------------------------------------------------------------------------
- */
+/* --- finding sources ------------------------------------------------------------------------------------ */
 
 static const char *format_shape(char text[96], int n_dims, const int64_t *shape)
 {
@@ -114,8 +113,7 @@ static sp_status bind_item(sp_conversion *c, binding *b, const sp_layout_item *i
     return sp_gguf_declare(c->writer, item->name, bound->dtype, item->n_dims, item->shape, err);
 }
 
-/* --- making rows ------------------------------------------------------------------------------------------
- */
+/* --- making rows ---------------------------------------------------------------------------------------- */
 
 /* Which row of which source a row of the result is. */
 static const sp_tensor *locate(const bound_item *b, int64_t row, int64_t *source_row)
@@ -209,8 +207,7 @@ static sp_status write_item(sp_conversion *c, const bound_item *b, sp_error *err
     return sp_tensor_stream_put(&c->stream, &s, item->name, err);
 }
 
-/* --- the file ---------------------------------------------------------------------------------------------
- */
+/* --- the file ------------------------------------------------------------------------------------------- */
 
 /* Prediction layers that the files really hold. */
 static int32_t count_mtp(const sp_conversion *c)

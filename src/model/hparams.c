@@ -17,8 +17,7 @@
 #define MAX_VOCAB (1 << 24)
 #define MAX_CONTEXT (1 << 28)
 
-/* --- config.json ------------------------------------------------------------------------------------------
- */
+/* --- config.json ---------------------------------------------------------------------------------------- */
 
 /* A count from config.json: absent or null gives the fallback, anything but an integer of int32 range is
  * refused. */
@@ -200,8 +199,7 @@ sp_status sp_hparams_from_config(sp_hparams *hp, const sp_json *config, sp_error
     return check_hparams(hp, err);
 }
 
-/* --- GGUF metadata ----------------------------------------------------------------------------------------
- */
+/* --- GGUF metadata -------------------------------------------------------------------------------------- */
 
 typedef struct gguf_reader {
     const sp_gguf *gguf;
@@ -401,8 +399,7 @@ sp_status sp_hparams_from_archive(sp_hparams *hp, const sp_archive *archive, sp_
     return sp_hparams_from_gguf(hp, sp_archive_gguf(archive), err);
 }
 
-/* --- checks -----------------------------------------------------------------------------------------------
- */
+/* --- checks --------------------------------------------------------------------------------------------- */
 
 static sp_status check_range(const char *key, int32_t value, int32_t low, int32_t high, sp_error *err)
 {

@@ -143,8 +143,7 @@ sp_chat_options sp_chat_reply_options(sp_chat_format format, const sp_message *m
     return reply;
 }
 
-/* --- fill in the middle ----------------------------------------------------------------------------------
- */
+/* --- fill in the middle --------------------------------------------------------------------------------- */
 
 typedef struct fim_names {
     const char *begin, *hole, *end;

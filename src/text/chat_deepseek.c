@@ -29,8 +29,7 @@ static const char *drop_reasoning(const char *content, bool after_last)
     return rest;
 }
 
-/* --- LLM, MoE-16B, Math, V2, Coder-V2 --------------------------------------------------------------------
- */
+/* --- LLM, MoE-16B, Math, V2, Coder-V2 ------------------------------------------------------------------- */
 
 sp_status sp_chat_write_llm(sp_chat_build *build, const sp_chat_job *job, sp_error *err)
 {
@@ -46,8 +45,7 @@ sp_status sp_chat_write_llm(sp_chat_build *build, const sp_chat_job *job, sp_err
     return job->options->no_generation_prompt ? SP_OK : sp_chat_build_control(build, "Assistant:", err);
 }
 
-/* --- Coder 1.x and V1.5 ----------------------------------------------------------------------------------
- */
+/* --- Coder 1.x and V1.5 --------------------------------------------------------------------------------- */
 
 static const char coder_system[] =
     "You are an AI programming assistant, utilizing the DeepSeek Coder model, developed by DeepSeek Company, "
@@ -76,8 +74,7 @@ sp_status sp_chat_write_coder(sp_chat_build *build, const sp_chat_job *job, sp_e
     return job->options->no_generation_prompt ? SP_OK : sp_chat_build_control(build, "### Response:\n", err);
 }
 
-/* --- V2.5, V3, R1, R1-0528 -------------------------------------------------------------------------------
- */
+/* --- V2.5, V3, R1, R1-0528 ------------------------------------------------------------------------------ */
 
 /* Begin of sentence, the system messages (R1: the last one only), the tools. */
 static sp_status write_head(sp_chat_build *build, const sp_chat_job *job, sp_error *err)
@@ -168,8 +165,7 @@ sp_status sp_chat_write_v25(sp_chat_build *build, const sp_chat_job *job, sp_err
     return sp_chat_build_control(build, thinking_prefix(job), err);
 }
 
-/* --- V3.1 ------------------------------------------------------------------------------------------------
- */
+/* --- V3.1 ----------------------------------------------------------------------------------------------- */
 
 /* The non-thinking mark is the closing tag alone, as the model card has it (a copy of the template that
  * circulates with llama.cpp writes <think></think> instead). */

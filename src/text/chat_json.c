@@ -36,8 +36,7 @@ static int peek(const scanner *s)
     return s->pos < s->len ? (unsigned char)s->text[s->pos] : -1;
 }
 
-/* --- strings ---------------------------------------------------------------------------------------------
- */
+/* --- strings -------------------------------------------------------------------------------------------- */
 
 static int hex_value(int c)
 {
@@ -156,8 +155,7 @@ static sp_status scan_string(scanner *s)
     return scan_string_as(s, false);
 }
 
-/* --- other values ----------------------------------------------------------------------------------------
- */
+/* --- other values --------------------------------------------------------------------------------------- */
 
 static bool skip_digits(scanner *s)
 {

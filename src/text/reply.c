@@ -72,8 +72,7 @@ void sp_reply_set_filter(sp_reply *reply, sp_reply_filter_fn filter, void *ctx)
     reply->filter_ctx = ctx;
 }
 
-/* --- text going out --------------------------------------------------------------------------------------
- */
+/* --- text going out ------------------------------------------------------------------------------------- */
 
 sp_status sp_reply_record(sp_reply *reply, sp_reply_part part, const char *text, size_t len, sp_error *err)
 {
@@ -139,8 +138,7 @@ static sp_status emit_text(sp_reply *reply, const char *text, size_t len, sp_err
     return sp_buf_append(&reply->raw, text, len, err);
 }
 
-/* --- tool calls ------------------------------------------------------------------------------------------
- */
+/* --- tool calls ----------------------------------------------------------------------------------------- */
 
 /* Does raw hold nothing but blanks, after at most the mark that opens the call area? */
 static bool is_bare(const sp_reply *reply)
@@ -215,8 +213,7 @@ static sp_status handle_call_mark(sp_reply *reply, sp_reply_mark mark, sp_error 
     return SP_OK;
 }
 
-/* --- marks -----------------------------------------------------------------------------------------------
- */
+/* --- marks ---------------------------------------------------------------------------------------------- */
 
 static sp_status handle_mark(sp_reply *reply, sp_reply_mark mark, sp_error *err)
 {

@@ -49,8 +49,7 @@ static sp_tokenizer *open_bytes(size_t n_controls)
     return tokenizer;
 }
 
-/* --- conversations ---------------------------------------------------------------------------------------
- */
+/* --- conversations -------------------------------------------------------------------------------------- */
 
 typedef struct conversation {
     sp_message messages[MAX_MESSAGES];
@@ -141,8 +140,7 @@ static void fuzz_conversation(const sp_tokenizer *tokenizer, sp_chat_format form
     sp_chat_build_clear(&soft);
 }
 
-/* --- replies ---------------------------------------------------------------------------------------------
- */
+/* --- replies -------------------------------------------------------------------------------------------- */
 
 typedef struct stream {
     sp_buf parts[3];

@@ -16,8 +16,7 @@ static void expect_open_error(const char *path, sp_status expected, const char *
     assert_null(a);
 }
 
-/* --- split GGUF -------------------------------------------------------------------------------------------
- */
+/* --- split GGUF ----------------------------------------------------------------------------------------- */
 
 typedef struct shard {
     uint16_t no, count;
@@ -128,8 +127,7 @@ static void broken_splits_are_refused(void **state)
     remove_dir(dir);
 }
 
-/* --- Hugging Face directories -----------------------------------------------------------------------------
- */
+/* --- Hugging Face directories --------------------------------------------------------------------------- */
 
 static const char *const names[3] = {"a.weight", "b.weight", "c.bias"};
 
@@ -329,8 +327,7 @@ static void unread_types_are_marked(void **state)
     remove_dir(dir);
 }
 
-/* --- real files -------------------------------------------------------------------------------------------
- */
+/* --- real files ----------------------------------------------------------------------------------------- */
 
 static void check_real(const char *name, size_t n_tensors, sp_dtype dtype)
 {

@@ -29,8 +29,7 @@ static void expect_text(sp_chat_format format, const sp_message *messages, size_
     sp_text_clear(&text);
 }
 
-/* --- goldens ---------------------------------------------------------------------------------------------
- */
+/* --- goldens -------------------------------------------------------------------------------------------- */
 
 #define MAX_MESSAGES 32
 #define MAX_CALLS 64
@@ -129,8 +128,7 @@ static void test_published_templates(void **state)
     }
 }
 
-/* --- thinking --------------------------------------------------------------------------------------------
- */
+/* --- thinking ------------------------------------------------------------------------------------------- */
 
 static void test_old_reasoning_is_dropped(void **state)
 {
@@ -197,8 +195,7 @@ static void test_reply_options_follow_prompt(void **state)
     }
 }
 
-/* --- tools -----------------------------------------------------------------------------------------------
- */
+/* --- tools ---------------------------------------------------------------------------------------------- */
 
 #define CALL(name, args)                                                                                     \
     "<｜tool▁call▁begin｜>function<｜tool▁sep｜>" name "\n```json\n" args "\n```<｜tool▁call▁end｜>"
@@ -281,8 +278,7 @@ static void test_refused_conversations(void **state)
     assert_null(text.data);
 }
 
-/* --- ids -------------------------------------------------------------------------------------------------
- */
+/* --- ids ------------------------------------------------------------------------------------------------ */
 
 static void test_text_is_never_control(void **state)
 {
@@ -402,8 +398,7 @@ static void test_fill_in_the_middle(void **state)
     sp_tokenizer_close(tokenizer);
 }
 
-/* --- recognition -----------------------------------------------------------------------------------------
- */
+/* --- recognition ---------------------------------------------------------------------------------------- */
 
 static void test_formats_by_name(void **state)
 {
@@ -496,8 +491,7 @@ static void test_recognise_vocabularies(void **state)
     expect_detected(NULL, 0, NULL, SP_CHAT_NONE);
 }
 
-/* --- JSON text -------------------------------------------------------------------------------------------
- */
+/* --- JSON text ------------------------------------------------------------------------------------------ */
 
 static void test_json_text(void **state)
 {
@@ -532,8 +526,7 @@ static void test_json_text(void **state)
     assert_false(sp_rawjson_member(object, "nam", &value));
 }
 
-/* --- failed allocations ----------------------------------------------------------------------------------
- */
+/* --- failed allocations --------------------------------------------------------------------------------- */
 
 static void test_failed_allocations(void **state)
 {

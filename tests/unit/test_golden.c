@@ -141,8 +141,7 @@ static void prediction_layer_agrees_with_an_independent_implementation(void **st
     sp_buf_clear(&g.logits);
 }
 
-/* --- quantised files against llama.cpp --------------------------------------------------------------------
- */
+/* --- quantised files against llama.cpp ------------------------------------------------------------------ */
 
 /* KL(p || q) of two rows of logits, in double precision. */
 static double divergence(const float *p, const float *q, int32_t n)

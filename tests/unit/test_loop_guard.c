@@ -106,8 +106,7 @@ static void test_near_misses(void **state)
     assert_int_equal(found, 40);
 }
 
-/* --- stop strings ----------------------------------------------------------------------------------------
- */
+/* --- stop strings --------------------------------------------------------------------------------------- */
 
 /* Feed text cut into pieces of `step` bytes; returns what came out. */
 static sp_buf feed(const char *const *strings, size_t n, const char *text, size_t step, bool *hit)

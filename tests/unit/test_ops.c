@@ -42,8 +42,7 @@ static sp_tensor *fill(sp_ops *ops, int64_t rows, int64_t cols, uint64_t stream)
     return t;
 }
 
-/* --- the expert choice ------------------------------------------------------------------------------------
- */
+/* --- the expert choice ---------------------------------------------------------------------------------- */
 
 static float logit(float p)
 {
@@ -102,8 +101,7 @@ static void ties_go_to_the_lowest_index_and_nan_stays_in_bounds(void **state)
     for (int k = 3; k < 6; k++) assert_in_range(r->experts[k], 0, 7);
 }
 
-/* --- rotation ---------------------------------------------------------------------------------------------
- */
+/* --- rotation ------------------------------------------------------------------------------------------- */
 
 static void rope_frequencies_match_published_values(void **state)
 {
@@ -140,8 +138,7 @@ static void rope_frequencies_match_published_values(void **state)
     assert_true(fabs(w[1] - 0.2088406) < 1e-7);
 }
 
-/* --- attention --------------------------------------------------------------------------------------------
- */
+/* --- attention ------------------------------------------------------------------------------------------ */
 
 static void attention_equals_a_plain_softmax(void **state)
 {
@@ -173,8 +170,7 @@ static void attention_equals_a_plain_softmax(void **state)
     }
 }
 
-/* --- backward passes --------------------------------------------------------------------------------------
- */
+/* --- backward passes ------------------------------------------------------------------------------------ */
 
 /* A loss over a chain of recorded ops; x, w and the rest are its leaves. */
 typedef sp_tensor *(*chain_fn)(sp_ops *ops, sp_tensor *const *leaves);

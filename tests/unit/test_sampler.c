@@ -46,8 +46,7 @@ static sp_sample draw(sp_sampler *sampler, const float *logits, const int32_t *h
     return sample;
 }
 
-/* --- the distribution, computed the plain way --------------------------------------------------------------
- */
+/* --- the distribution, computed the plain way ----------------------------------------------------------- */
 
 typedef struct ranked {
     double p;
@@ -142,8 +141,7 @@ static void test_distributions(void **state)
     }
 }
 
-/* --- single settings ---------------------------------------------------------------------------------------
- */
+/* --- single settings ------------------------------------------------------------------------------------ */
 
 static void test_greedy(void **state)
 {
@@ -276,8 +274,7 @@ static void test_logprobs(void **state)
     sp_sampler_destroy(sampler);
 }
 
-/* --- whole vocabularies ------------------------------------------------------------------------------------
- */
+/* --- whole vocabularies --------------------------------------------------------------------------------- */
 
 /* With 129280 tokens the draws equal those of a sort of everything, whatever shape the distribution has. */
 static void test_large_vocabulary(void **state)
