@@ -14,8 +14,9 @@ typedef struct layer_ctx {
     int32_t cache_index;
 } layer_ctx;
 
-/* Store the batch's new keys and values and describe the spans that attention reads. NULL when out of memory.
- */
+/* Store the batch's new keys and values and describe the spans that attention reads; a stretch without a cache
+ * reads the tensors themselves. v is NULL where values are the first columns of the keys. NULL when out of
+ * memory. */
 static sp_span *store_rows(const layer_ctx *c, const sp_tensor *k, const sp_tensor *v)
 {
     int n = c->batch->n_stretches;
@@ -24,6 +25,12 @@ static sp_span *store_rows(const layer_ctx *c, const sp_tensor *k, const sp_tens
     if (!spans) return NULL;
     for (int i = 0; i < n; i++) {
         const sp_stretch *s = &c->batch->stretches[i];
+        if (!s->cache) {
+            const sp_tensor *keys = sp_op_rows(c->ops, k, s->row, s->n_rows);
+            const sp_tensor *values = v ? sp_op_rows(c->ops, v, s->row, s->n_rows) : keys;
+            spans[i] = (sp_span){s->row, s->n_rows, 0, keys, values};
+            continue;
+        }
         sp_cache_layer *rows = &s->cache->layers[c->cache_index];
         sp_op_store(c->ops, k, s->row, s->n_rows, &rows->k, s->position);
         if (v) sp_op_store(c->ops, v, s->row, s->n_rows, &rows->v, s->position);

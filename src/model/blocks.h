@@ -19,7 +19,8 @@ typedef struct sp_net {
 
 /* A stretch of consecutive tokens of one timeline within a batch. */
 typedef struct sp_stretch {
-    sp_cache *cache; /* its rows [0, position) are filled; the pass fills the stretch's own */
+    sp_cache *cache; /* its rows [0, position) are filled; the pass fills the stretch's own. NULL in training:
+                         position is 0 and keys and values stay in the pass's own tensors */
     int64_t row;     /* first row of the batch */
     int64_t n_rows;
     int64_t position; /* of the first row */

@@ -2,7 +2,7 @@
 /* Matrix products: plain, per head, per head transposed, per expert. All go through multiply_rows(): each
  * output is one dot kernel call over one weight row and one activation row, so neither threads nor batch size
  * can change its bits. Work is shared out by weight rows. Start at sp_op_linear(). */
-#include "ops/ops.h"
+#include "ops/ops_parts.h"
 
 #include <assert.h>
 #include <string.h>
@@ -142,20 +142,41 @@ static sp_act act_of(const sp_tensor *w)
 /* --- y = W x + b ------------------------------------------------------------------------------------------
  */
 
+/* dx += dy W for the rows of one matrix: dy (m, n_out), w (n_out, n_in) -> dx (m, n_in). */
+static sp_product product_dx(const sp_tensor *w, int64_t n_out, int64_t m, const float *dy, float *dx)
+{
+    int64_t n_in = sp_tensor_cols(w);
+    return (sp_product){m, n_in, n_out, dy, n_out, 1, w->data, sp_ops_stride(w), 1, dx, n_in};
+}
+
+/* dW += dy^T x: dy (m, n_out), x (m, n_in) -> dW (n_out, n_in). */
+static sp_product product_dw(int64_t n_out, int64_t n_in, int64_t m, const float *dy, const float *x,
+                             int64_t x_row, float *dw)
+{
+    return (sp_product){n_out, n_in, m, dy, 1, n_out, x, x_row, 1, dw, n_in};
+}
+
 /* dx = dy W, dW += dy^T x, db += sum dy; for float32 weights. */
 static void backward_linear(sp_ops *ops, const sp_node *node)
 {
     const sp_tensor *x = node->inputs[0], *w = node->inputs[1], *b = node->inputs[2];
     float *dx = sp_tape_grad(ops, x), *dw = sp_tape_grad(ops, w), *db = sp_tape_grad(ops, b);
-    int64_t n_in = sp_tensor_cols(w), n_out = sp_tensor_rows(w);
-    for (int64_t t = 0; t < sp_tensor_rows(x); t++) {
-        const float *dy = node->grad + t * n_out;
-        for (int64_t r = 0; r < n_out; r++) {
-            if (dx) ops->kernels->axpy((size_t)n_in, dy[r], sp_tensor_row(w, r), dx + t * n_in);
-            if (dw) ops->kernels->axpy((size_t)n_in, dy[r], sp_tensor_row(x, t), dw + r * n_in);
-            if (db) db[r] += dy[r];
-        }
+    int64_t n_in = sp_tensor_cols(w), n_out = sp_tensor_rows(w), n_x = sp_tensor_rows(x);
+    if (dx) {
+        sp_product p = product_dx(w, n_out, n_x, node->grad, dx);
+        sp_products_add(ops, &p, 1);
     }
+    if (dw) {
+        sp_product p = product_dw(n_out, n_in, n_x, node->grad, x->data, sp_ops_stride(x), dw);
+        sp_products_add(ops, &p, 1);
+    }
+    for (int64_t t = 0; db && t < n_x; t++) ops->kernels->add((size_t)n_out, node->grad + t * n_out, db);
+}
+
+/* Only float32 weights are differentiated. */
+static void refuse_packed(sp_ops *ops, const sp_tensor *w)
+{
+    if (w->dtype != SP_DTYPE_F32) sp_tape_refuse(ops);
 }
 
 sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, const sp_tensor *b)
@@ -170,7 +191,7 @@ sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, con
     p.y = y->data;
     run_products(ops, &p, 1, n_out);
     if (ops->tape) {
-        if (w->dtype != SP_DTYPE_F32) sp_tape_refuse(ops);
+        refuse_packed(ops, w);
         sp_tape_record(ops, y, (const sp_tensor *[]){x, w, b}, 3, backward_linear, NULL);
     }
     return y;
@@ -178,6 +199,53 @@ sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, con
 
 /* --- one matrix per head ----------------------------------------------------------------------------------
  */
+
+/* Per head j: dx_j += dy_j W_j and dW_j += dy_j^T x_j, where row t of x_j is row t nh + j of x. */
+static void backward_heads(sp_ops *ops, const sp_node *node)
+{
+    const sp_tensor *x = node->inputs[0];
+    const sp_head_rows *heads = node->saved;
+    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n_out = heads->n_rows;
+    int64_t n_in = sp_tensor_cols(x), x_row = sp_ops_stride(x), w_row = sp_ops_stride(heads->w);
+    float *dx = sp_tape_grad(ops, x), *dw = sp_tape_grad(ops, heads->w);
+    sp_product *products = sp_ops_alloc(ops, (size_t)nh, sizeof *products);
+    if (!products) return;
+    for (int64_t j = 0; dx && j < nh; j++)
+        products[j] = (sp_product){n_tokens,
+                                   n_in,
+                                   n_out,
+                                   node->grad + j * n_out,
+                                   nh * n_out,
+                                   1,
+                                   (float *)heads->w->data + (j * heads->stride + heads->first) * w_row,
+                                   w_row,
+                                   1,
+                                   dx + j * n_in,
+                                   nh * n_in};
+    if (dx) sp_products_add(ops, products, nh);
+    for (int64_t j = 0; dw && j < nh; j++)
+        products[j] = (sp_product){n_out,
+                                   n_in,
+                                   n_tokens,
+                                   node->grad + j * n_out,
+                                   1,
+                                   nh * n_out,
+                                   sp_ops_row(x, j),
+                                   nh * x_row,
+                                   1,
+                                   dw + (j * heads->stride + heads->first) * n_in,
+                                   n_in};
+    if (dw) sp_products_add(ops, products, nh);
+}
+
+static void record_heads(sp_ops *ops, sp_tensor *y, const sp_tensor *x, const sp_head_rows *heads,
+                         sp_backward_fn backward)
+{
+    if (!ops->tape) return;
+    refuse_packed(ops, heads->w);
+    const sp_head_rows *saved = sp_ops_keep(ops, heads, sizeof *heads);
+    if (saved) sp_tape_record(ops, y, (const sp_tensor *[]){x, heads->w}, 2, backward, saved);
+}
 
 sp_tensor *sp_op_linear_heads(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads)
 {
@@ -197,7 +265,7 @@ sp_tensor *sp_op_linear_heads(sp_ops *ops, const sp_tensor *x, const sp_head_row
                                 NULL};
     }
     run_products(ops, products, nh, n_out);
-    sp_tape_refuse(ops);
+    record_heads(ops, y, x, heads, backward_heads);
     return y;
 }
 
@@ -243,6 +311,44 @@ static void multiply_transposed(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
+/* Per head j: dx_j += dy_j W_j^T and dW_j += x_j^T dy_j. */
+static void backward_heads_t(sp_ops *ops, const sp_node *node)
+{
+    const sp_tensor *x = node->inputs[0];
+    const sp_head_rows *heads = node->saved;
+    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n_in = heads->n_rows;
+    int64_t n_out = sp_tensor_cols(heads->w), x_row = sp_ops_stride(x), w_row = sp_ops_stride(heads->w);
+    float *dx = sp_tape_grad(ops, x), *dw = sp_tape_grad(ops, heads->w);
+    sp_product *products = sp_ops_alloc(ops, (size_t)nh, sizeof *products);
+    if (!products) return;
+    for (int64_t j = 0; dx && j < nh; j++)
+        products[j] = (sp_product){n_tokens,
+                                   n_in,
+                                   n_out,
+                                   node->grad + j * n_out,
+                                   nh * n_out,
+                                   1,
+                                   (float *)heads->w->data + (j * heads->stride + heads->first) * w_row,
+                                   1,
+                                   w_row,
+                                   dx + j * n_in,
+                                   nh * n_in};
+    if (dx) sp_products_add(ops, products, nh);
+    for (int64_t j = 0; dw && j < nh; j++)
+        products[j] = (sp_product){n_in,
+                                   n_out,
+                                   n_tokens,
+                                   sp_ops_row(x, j),
+                                   1,
+                                   nh * x_row,
+                                   node->grad + j * n_out,
+                                   nh * n_out,
+                                   1,
+                                   dw + (j * heads->stride + heads->first) * n_out,
+                                   n_out};
+    if (dw) sp_products_add(ops, products, nh);
+}
+
 sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads)
 {
     if (!x) return NULL;
@@ -254,12 +360,41 @@ sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_r
     if (!y || !scratch) return NULL;
     transposed_job job = {ops, x, heads, y, scratch};
     sp_pool_run(ops->pool, (size_t)heads->n_heads, 1, multiply_transposed, &job);
-    sp_tape_refuse(ops);
+    record_heads(ops, y, x, heads, backward_heads_t);
     return y;
 }
 
 /* --- one matrix per expert --------------------------------------------------------------------------------
  */
+
+typedef struct experts_saved {
+    const sp_tensor *w; /* (E) matrices, each with its own gradient */
+    const sp_routing *routing;
+} experts_saved;
+
+/* Per expert: its rows' dx += dy W, dW += dy^T x. An expert without rows is left alone. */
+static void backward_experts(sp_ops *ops, const sp_node *node)
+{
+    const sp_tensor *x = node->inputs[0];
+    const experts_saved *saved = node->saved;
+    const sp_routing *routing = saved->routing;
+    int64_t n_in = sp_tensor_cols(x), n_out = sp_tensor_cols(node->output), n_dx = 0, n_dw = 0;
+    float *dx = sp_tape_grad(ops, x);
+    sp_product *products = sp_ops_alloc(ops, (size_t)routing->n_experts * 2, sizeof *products);
+    if (!products) return;
+    sp_product *dw_products = products + routing->n_experts;
+    for (int64_t e = 0; e < routing->n_experts; e++) {
+        int64_t begin = routing->offset[e], n = routing->offset[e + 1] - begin;
+        if (n == 0) continue;
+        const float *dy = node->grad + begin * n_out;
+        if (dx) products[n_dx++] = product_dx(&saved->w[e], n_out, n, dy, dx + begin * n_in);
+        float *dw = sp_tape_grad(ops, &saved->w[e]);
+        if (dw)
+            dw_products[n_dw++] = product_dw(n_out, n_in, n, dy, sp_ops_row(x, begin), sp_ops_stride(x), dw);
+    }
+    sp_products_add(ops, products, n_dx);
+    sp_products_add(ops, dw_products, n_dw);
+}
 
 sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor *w,
                                 const sp_routing *routing)
@@ -286,6 +421,10 @@ sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor
             ops->kernels, &w[e], 0, n_out, n, expert_x, (float *)y->data + begin * n_out, n_out, NULL};
     }
     run_products(ops, products, n_active, n_out);
-    sp_tape_refuse(ops);
+    if (ops->tape) {
+        for (int64_t e = 0; e < routing->n_experts; e++) refuse_packed(ops, &w[e]);
+        const experts_saved *saved = sp_ops_keep(ops, &(experts_saved){w, routing}, sizeof *saved);
+        if (saved) sp_tape_record(ops, y, &x, 1, backward_experts, saved);
+    }
     return y;
 }

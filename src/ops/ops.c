@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The op context, views, and the elementwise and row-wise ops. Products stand in linear.c, attention in
  * attention.c, the expert choice in route.c. Start at sp_ops_new(). */
-#include "ops/ops.h"
+#include "ops/ops_parts.h"
 
 #include <assert.h>
 #include <math.h>
@@ -15,7 +15,7 @@ void sp_ops_init(sp_ops *ops, sp_pool *pool, sp_arena *arena)
     *ops = (sp_ops){.kernels = sp_kernels_get(), .pool = pool, .arena = arena};
 }
 
-static void *alloc(sp_ops *ops, size_t count, size_t size)
+void *sp_ops_alloc(sp_ops *ops, size_t count, size_t size)
 {
     size_t n_bytes;
     void *ptr = sp_mul_size(count, size, &n_bytes) ? sp_arena_alloc(ops->arena, n_bytes) : NULL;
@@ -23,9 +23,16 @@ static void *alloc(sp_ops *ops, size_t count, size_t size)
     return ptr;
 }
 
+void *sp_ops_keep(sp_ops *ops, const void *value, size_t n_bytes)
+{
+    void *copy = sp_ops_alloc(ops, 1, n_bytes);
+    if (copy) memcpy(copy, value, n_bytes);
+    return copy;
+}
+
 static sp_tensor *new_view(sp_ops *ops, void *data, int64_t rows, int64_t cols, size_t row_bytes)
 {
-    sp_tensor *t = alloc(ops, 1, sizeof *t);
+    sp_tensor *t = sp_ops_alloc(ops, 1, sizeof *t);
     if (t)
         *t = (sp_tensor){.dtype = SP_DTYPE_F32,
                          .n_dims = 2,
@@ -39,13 +46,8 @@ sp_tensor *sp_ops_new(sp_ops *ops, int64_t rows, int64_t cols)
 {
     size_t count;
     if (!sp_mul_size((size_t)rows, (size_t)cols, &count)) count = SIZE_MAX;
-    float *data = alloc(ops, count, sizeof *data);
+    float *data = sp_ops_alloc(ops, count, sizeof *data);
     return data ? new_view(ops, data, rows, cols, (size_t)cols * sizeof(float)) : NULL;
-}
-
-static inline float *row_of(const sp_tensor *t, int64_t row)
-{
-    return (float *)((char *)t->data + (size_t)row * t->row_bytes);
 }
 
 static bool is_contiguous(const sp_tensor *t)
@@ -60,6 +62,28 @@ typedef struct view_saved {
     int64_t row, col;
 } view_saved;
 
+/* y += x over rows whose strides (in elements) differ. */
+typedef struct add_job {
+    const sp_ops *ops;
+    const float *x;
+    float *y;
+    int64_t x_row, y_row, n;
+} add_job;
+
+static void add_strided(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const add_job *job = ctx;
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
+        job->ops->kernels->add((size_t)job->n, job->x + i * job->x_row, job->y + i * job->y_row);
+}
+
+static void add_matrix(sp_ops *ops, int64_t rows, add_job job)
+{
+    job.ops = ops;
+    if (job.y) sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, add_strided, &job);
+}
+
 /* d(x)[row.., col..] += d(view), element by element in x's own layout. */
 static void backward_view(sp_ops *ops, const sp_node *node)
 {
@@ -68,18 +92,17 @@ static void backward_view(sp_ops *ops, const sp_node *node)
     float *dx = sp_tape_grad(ops, x);
     if (!dx) return;
     int64_t y_cols = sp_tensor_cols(y), y_rows = sp_tensor_rows(y), x_cols = sp_tensor_cols(x);
-    if (sp_tensor_rows(x) * x_cols == y_rows * y_cols) { /* reshape */
-        ops->kernels->add((size_t)(y_rows * y_cols), node->grad, dx);
-        return;
-    }
-    for (int64_t r = 0; r < y_rows; r++)
-        ops->kernels->add((size_t)y_cols, node->grad + r * y_cols, dx + (at->row + r) * x_cols + at->col);
+    if (sp_tensor_rows(x) * x_cols == y_rows * y_cols) /* reshape */
+        add_matrix(ops, y_rows, (add_job){NULL, node->grad, dx, y_cols, y_cols, y_cols});
+    else
+        add_matrix(ops, y_rows,
+                   (add_job){NULL, node->grad, dx + at->row * x_cols + at->col, y_cols, x_cols, y_cols});
 }
 
 static sp_tensor *record_view(sp_ops *ops, sp_tensor *y, const sp_tensor *x, int64_t row, int64_t col)
 {
     if (!y || !ops->tape) return y;
-    view_saved *saved = alloc(ops, 1, sizeof *saved);
+    view_saved *saved = sp_ops_alloc(ops, 1, sizeof *saved);
     if (!saved) return NULL;
     *saved = (view_saved){row, col};
     sp_tape_record(ops, y, &x, 1, backward_view, saved);
@@ -105,8 +128,8 @@ sp_tensor *sp_op_rows(sp_ops *ops, const sp_tensor *x, int64_t row, int64_t n_ro
 {
     if (!x) return NULL;
     assert(row >= 0 && row + n_rows <= sp_tensor_rows(x));
-    return record_view(ops, new_view(ops, row_of(x, row), n_rows, sp_tensor_cols(x), x->row_bytes), x, row,
-                       0);
+    return record_view(ops, new_view(ops, sp_ops_row(x, row), n_rows, sp_tensor_cols(x), x->row_bytes), x,
+                       row, 0);
 }
 
 /* --- rows by index ----------------------------------------------------------------------------------------
@@ -134,18 +157,36 @@ static void pick_rows(void *ctx, size_t begin, size_t end, int thread)
     (void)thread;
     const pick_job *job = ctx;
     for (size_t i = begin; i < end; i++)
-        unpack_row(job->ops->kernels, job->table, job->ids[i], row_of(job->y, (int64_t)i));
+        unpack_row(job->ops->kernels, job->table, job->ids[i], sp_ops_row(job->y, (int64_t)i));
 }
 
-/* d(table)[ids[i]] += d(y)[i], in order of i. */
+/* Columns handed to a thread at once by sums over rows. */
+#define COLUMN_GRAIN 64
+
+typedef struct pick_backward {
+    const sp_ops *ops;
+    const sp_node *node;
+    float *dtable;
+} pick_backward;
+
+static void backward_pick_columns(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const pick_backward *job = ctx;
+    const int32_t *ids = job->node->saved;
+    int64_t n = sp_tensor_cols(job->node->output);
+    for (int64_t i = 0; i < sp_tensor_rows(job->node->output); i++)
+        job->ops->kernels->add(end - begin, job->node->grad + i * n + begin,
+                               job->dtable + ids[i] * n + begin);
+}
+
+/* d(table)[ids[i]] += d(y)[i], in order of i; threads share out columns. */
 static void backward_pick(sp_ops *ops, const sp_node *node)
 {
-    float *dx = sp_tape_grad(ops, node->inputs[0]);
-    if (!dx) return;
-    const int32_t *ids = node->saved;
-    int64_t n = sp_tensor_cols(node->output);
-    for (int64_t i = 0; i < sp_tensor_rows(node->output); i++)
-        ops->kernels->add((size_t)n, node->grad + i * n, dx + ids[i] * n);
+    pick_backward job = {ops, node, sp_tape_grad(ops, node->inputs[0])};
+    if (job.dtable)
+        sp_pool_run(ops->pool, (size_t)sp_tensor_cols(node->output), COLUMN_GRAIN, backward_pick_columns,
+                    &job);
 }
 
 sp_tensor *sp_op_embed(sp_ops *ops, const sp_tensor *table, const int32_t *ids, int64_t n_ids)
@@ -182,9 +223,9 @@ static void norm_rows(void *ctx, size_t begin, size_t end, int thread)
     const sp_kernels *k = job->ops->kernels;
     size_t n = (size_t)sp_tensor_cols(job->x);
     for (size_t i = begin; i < end; i++) {
-        const float *x = row_of(job->x, (int64_t)i);
+        const float *x = sp_ops_row(job->x, (int64_t)i);
         float mean = k->sum_squares(n, x) / (float)n;
-        k->scale_mul(n, 1.0f / sqrtf(mean + job->eps), x, job->w, row_of(job->y, (int64_t)i));
+        k->scale_mul(n, 1.0f / sqrtf(mean + job->eps), x, job->w, sp_ops_row(job->y, (int64_t)i));
     }
 }
 
@@ -193,23 +234,54 @@ typedef struct norm_saved {
     float eps;
 } norm_saved;
 
-/* With r = 1/sqrt(mean(x^2) + eps), y = r w x: dx = r (w dy - x r^2 mean(w dy x)), dw = sum over rows of r x
- * dy. */
-static void backward_norm(sp_ops *ops, const sp_node *node)
+typedef struct norm_backward {
+    const sp_ops *ops;
+    const sp_node *node;
+    float *dx, *dw;
+    float *r; /* (T) */
+} norm_backward;
+
+/* With r = 1/sqrt(mean(x^2) + eps), y = r w x: dx = r (w dy - x r^2 mean(w dy x)). */
+static void backward_norm_rows(void *ctx, size_t begin, size_t end, int thread)
 {
-    const sp_tensor *x = node->inputs[0];
-    const norm_saved *saved = node->saved;
-    float *dx = sp_tape_grad(ops, x), *dw = sp_tape_grad(ops, node->inputs[1]);
+    (void)thread;
+    const norm_backward *job = ctx;
+    const norm_saved *saved = job->node->saved;
+    const sp_tensor *x = job->node->inputs[0];
     int64_t n = sp_tensor_cols(x);
-    for (int64_t i = 0; i < sp_tensor_rows(x); i++) {
-        const float *xi = row_of(x, i), *dy = node->grad + i * n;
-        float r = 1.0f / sqrtf(ops->kernels->sum_squares((size_t)n, xi) / (float)n + saved->eps);
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        const float *xi = sp_ops_row(x, i), *dy = job->node->grad + i * n;
+        float r = 1.0f / sqrtf(job->ops->kernels->sum_squares((size_t)n, xi) / (float)n + saved->eps);
+        job->r[i] = r;
+        if (!job->dx) continue;
         double dot = 0.0;
         for (int64_t j = 0; j < n; j++) dot += (double)(saved->w[j] * dy[j]) * xi[j];
         float c = (float)(dot / (double)n) * r * r;
-        for (int64_t j = 0; dx && j < n; j++) dx[i * n + j] += r * (saved->w[j] * dy[j] - xi[j] * c);
-        for (int64_t j = 0; dw && j < n; j++) dw[j] += r * xi[j] * dy[j];
+        for (int64_t j = 0; j < n; j++) job->dx[i * n + j] += r * (saved->w[j] * dy[j] - xi[j] * c);
     }
+}
+
+/* dw = sum over rows, in order, of r x dy. */
+static void backward_norm_columns(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const norm_backward *job = ctx;
+    const sp_tensor *x = job->node->inputs[0];
+    int64_t n = sp_tensor_cols(x);
+    for (int64_t i = 0; i < sp_tensor_rows(x); i++) {
+        const float *xi = sp_ops_row(x, i), *dy = job->node->grad + i * n;
+        for (size_t j = begin; j < end; j++) job->dw[j] += job->r[i] * xi[j] * dy[j];
+    }
+}
+
+static void backward_norm(sp_ops *ops, const sp_node *node)
+{
+    int64_t rows = sp_tensor_rows(node->output), n = sp_tensor_cols(node->output);
+    norm_backward job = {ops, node, sp_tape_grad(ops, node->inputs[0]), sp_tape_grad(ops, node->inputs[1]),
+                         sp_ops_alloc(ops, (size_t)rows, sizeof *job.r)};
+    if (!job.r) return;
+    sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, backward_norm_rows, &job);
+    if (job.dw) sp_pool_run(ops->pool, (size_t)n, COLUMN_GRAIN, backward_norm_columns, &job);
 }
 
 sp_tensor *sp_op_rms_norm(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, float eps)
@@ -220,7 +292,7 @@ sp_tensor *sp_op_rms_norm(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, f
     sp_tensor *y = sp_ops_new(ops, sp_tensor_rows(x), n);
     const float *weights = w->data;
     if (w->dtype != SP_DTYPE_F32) {
-        float *unpacked = alloc(ops, (size_t)n, sizeof *unpacked);
+        float *unpacked = sp_ops_alloc(ops, (size_t)n, sizeof *unpacked);
         if (unpacked) ops->kernels->unpack[w->dtype]((size_t)n, w->data, unpacked);
         weights = unpacked;
     }
@@ -228,7 +300,7 @@ sp_tensor *sp_op_rms_norm(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, f
     norm_job job = {ops, x, weights, y, eps};
     sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, norm_rows, &job);
     if (ops->tape) {
-        norm_saved *saved = alloc(ops, 1, sizeof *saved);
+        norm_saved *saved = sp_ops_alloc(ops, 1, sizeof *saved);
         if (!saved) return NULL;
         *saved = (norm_saved){weights, eps};
         sp_tape_record(ops, y, (const sp_tensor *[]){x, w}, 2, backward_norm, saved);
@@ -251,19 +323,18 @@ static void add_rows(void *ctx, size_t begin, size_t end, int thread)
     const pair_job *job = ctx;
     size_t n = (size_t)sp_tensor_cols(job->y);
     for (size_t i = begin; i < end; i++) {
-        float *y = row_of(job->y, (int64_t)i);
-        memcpy(y, row_of(job->a, (int64_t)i), n * sizeof *y);
-        job->ops->kernels->add(n, row_of(job->b, (int64_t)i), y);
+        float *y = sp_ops_row(job->y, (int64_t)i);
+        memcpy(y, sp_ops_row(job->a, (int64_t)i), n * sizeof *y);
+        job->ops->kernels->add(n, sp_ops_row(job->b, (int64_t)i), y);
     }
 }
 
 static void backward_add(sp_ops *ops, const sp_node *node)
 {
-    size_t count = (size_t)(sp_tensor_rows(node->output) * sp_tensor_cols(node->output));
-    for (int i = 0; i < 2; i++) {
-        float *dx = sp_tape_grad(ops, node->inputs[i]);
-        if (dx) ops->kernels->add(count, node->grad, dx);
-    }
+    int64_t n = sp_tensor_cols(node->output);
+    for (int i = 0; i < 2; i++)
+        add_matrix(ops, sp_tensor_rows(node->output),
+                   (add_job){NULL, node->grad, sp_tape_grad(ops, node->inputs[i]), n, n, n});
 }
 
 sp_tensor *sp_op_add(sp_ops *ops, const sp_tensor *a, const sp_tensor *b)
@@ -284,9 +355,9 @@ static void concat_rows(void *ctx, size_t begin, size_t end, int thread)
     const pair_job *job = ctx;
     size_t na = (size_t)sp_tensor_cols(job->a), nb = (size_t)sp_tensor_cols(job->b);
     for (size_t i = begin; i < end; i++) {
-        float *y = row_of(job->y, (int64_t)i);
-        memcpy(y, row_of(job->a, (int64_t)i), na * sizeof *y);
-        memcpy(y + na, row_of(job->b, (int64_t)i), nb * sizeof *y);
+        float *y = sp_ops_row(job->y, (int64_t)i);
+        memcpy(y, sp_ops_row(job->a, (int64_t)i), na * sizeof *y);
+        memcpy(y + na, sp_ops_row(job->b, (int64_t)i), nb * sizeof *y);
     }
 }
 
@@ -295,10 +366,9 @@ static void backward_concat(sp_ops *ops, const sp_node *node)
     int64_t cols = sp_tensor_cols(node->output), col = 0;
     for (int k = 0; k < 2; k++) {
         const sp_tensor *x = node->inputs[k];
-        float *dx = sp_tape_grad(ops, x);
         int64_t n = sp_tensor_cols(x);
-        for (int64_t i = 0; dx && i < sp_tensor_rows(x); i++)
-            ops->kernels->add((size_t)n, node->grad + i * cols + col, dx + i * n);
+        add_matrix(ops, sp_tensor_rows(x),
+                   (add_job){NULL, node->grad + col, sp_tape_grad(ops, x), cols, n, n});
         col += n;
     }
 }
@@ -326,25 +396,37 @@ static void swiglu_stretch(void *ctx, size_t begin, size_t end, int thread)
     for (size_t i = begin; i < end; i++) {
         int64_t row = (int64_t)i / per_row, col = (int64_t)i % per_row * SWIGLU_COLUMNS;
         int64_t width = n - col < SWIGLU_COLUMNS ? n - col : SWIGLU_COLUMNS;
-        job->ops->kernels->swiglu((size_t)width, row_of(job->a, row) + col, row_of(job->b, row) + col,
-                                  row_of(job->y, row) + col);
+        job->ops->kernels->swiglu((size_t)width, sp_ops_row(job->a, row) + col, sp_ops_row(job->b, row) + col,
+                                  sp_ops_row(job->y, row) + col);
     }
 }
 
+typedef struct swiglu_backward {
+    const sp_node *node;
+    float *dgate, *dup;
+} swiglu_backward;
+
 /* y = s(g) g u with s the logistic function: du = s g dy, dg = u dy (s + g s (1 - s)). */
-static void backward_swiglu(sp_ops *ops, const sp_node *node)
+static void backward_swiglu_rows(void *ctx, size_t begin, size_t end, int thread)
 {
-    const sp_tensor *gate = node->inputs[0], *up = node->inputs[1];
-    float *dgate = sp_tape_grad(ops, gate), *dup = sp_tape_grad(ops, up);
-    int64_t n = sp_tensor_cols(gate);
-    for (int64_t i = 0; i < sp_tensor_rows(gate); i++) {
-        const float *g = row_of(gate, i), *u = row_of(up, i), *dy = node->grad + i * n;
+    (void)thread;
+    const swiglu_backward *job = ctx;
+    int64_t n = sp_tensor_cols(job->node->output);
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        const float *g = sp_ops_row(job->node->inputs[0], i), *u = sp_ops_row(job->node->inputs[1], i);
+        const float *dy = job->node->grad + i * n;
         for (int64_t j = 0; j < n; j++) {
             float s = 1.0f / (1.0f + sp_expf(-g[j]));
-            if (dup) dup[i * n + j] += s * g[j] * dy[j];
-            if (dgate) dgate[i * n + j] += u[j] * dy[j] * (s + g[j] * s * (1.0f - s));
+            if (job->dup) job->dup[i * n + j] += s * g[j] * dy[j];
+            if (job->dgate) job->dgate[i * n + j] += u[j] * dy[j] * (s + g[j] * s * (1.0f - s));
         }
     }
+}
+
+static void backward_swiglu(sp_ops *ops, const sp_node *node)
+{
+    swiglu_backward job = {node, sp_tape_grad(ops, node->inputs[0]), sp_tape_grad(ops, node->inputs[1])};
+    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(node->output), 1, backward_swiglu_rows, &job);
 }
 
 sp_tensor *sp_op_swiglu(sp_ops *ops, const sp_tensor *gate, const sp_tensor *up)
@@ -389,23 +471,29 @@ static void rope_rows(void *ctx, size_t begin, size_t end, int thread)
     const rope_job *job = ctx;
     int64_t n = sp_tensor_cols(job->x);
     for (size_t i = begin; i < end; i++) {
-        const float *x = row_of(job->x, (int64_t)i);
-        float *y = row_of(job->y, (int64_t)i);
+        const float *x = sp_ops_row(job->x, (int64_t)i);
+        float *y = sp_ops_row(job->y, (int64_t)i);
         rotate(job, x, job->cos_sin + (int64_t)i / job->n_per_row * job->dim, y);
         if (n > job->dim) memcpy(y + job->dim, x + job->dim, (size_t)(n - job->dim) * sizeof *y);
     }
 }
 
+typedef struct rope_backward {
+    const rope_job *rope;
+    const float *dy;
+    float *dx;
+} rope_backward;
+
 /* The transpose of a rotation is the rotation by the opposite angle. */
-static void backward_rope(sp_ops *ops, const sp_node *node)
+static void backward_rope_rows(void *ctx, size_t begin, size_t end, int thread)
 {
-    const rope_job *job = node->saved;
-    float *dx = sp_tape_grad(ops, node->inputs[0]);
-    if (!dx) return;
+    (void)thread;
+    const rope_backward *backward = ctx;
+    const rope_job *job = backward->rope;
     int64_t n = sp_tensor_cols(job->x), half = job->dim / 2;
-    for (int64_t i = 0; i < sp_tensor_rows(job->x); i++) {
-        const float *cs = job->cos_sin + i / job->n_per_row * job->dim, *dy = node->grad + i * n;
-        float *d = dx + i * n;
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        const float *cs = job->cos_sin + i / job->n_per_row * job->dim, *dy = backward->dy + i * n;
+        float *d = backward->dx + i * n;
         for (int64_t j = 0; j < half; j++) {
             int64_t a = job->interleaved ? 2 * j : j, b = job->interleaved ? 2 * j + 1 : j + half;
             d[a] += dy[a] * cs[j] + dy[b] * cs[half + j];
@@ -415,6 +503,13 @@ static void backward_rope(sp_ops *ops, const sp_node *node)
     }
 }
 
+static void backward_rope(sp_ops *ops, const sp_node *node)
+{
+    rope_backward job = {node->saved, node->grad, sp_tape_grad(ops, node->inputs[0])};
+    if (job.dx)
+        sp_pool_run(ops->pool, (size_t)sp_tensor_rows(node->output), ROW_GRAIN, backward_rope_rows, &job);
+}
+
 sp_tensor *sp_op_rope(sp_ops *ops, const sp_tensor *x, const sp_rope *rope, const int32_t *positions,
                       int64_t n_per_row)
 {
@@ -422,7 +517,7 @@ sp_tensor *sp_op_rope(sp_ops *ops, const sp_tensor *x, const sp_rope *rope, cons
     int64_t rows = sp_tensor_rows(x), n_tokens = rows / n_per_row, half = rope->dim / 2;
     assert(rows % n_per_row == 0 && sp_tensor_cols(x) >= rope->dim);
     sp_tensor *y = sp_ops_new(ops, rows, sp_tensor_cols(x));
-    float *cos_sin = alloc(ops, (size_t)(n_tokens * rope->dim), sizeof *cos_sin);
+    float *cos_sin = sp_ops_alloc(ops, (size_t)(n_tokens * rope->dim), sizeof *cos_sin);
     if (!y || !cos_sin) return NULL;
     for (int64_t t = 0; t < n_tokens; t++) {
         for (int64_t i = 0; i < half; i++) {
@@ -434,7 +529,7 @@ sp_tensor *sp_op_rope(sp_ops *ops, const sp_tensor *x, const sp_rope *rope, cons
     rope_job job = {x, y, cos_sin, rope->dim, n_per_row, rope->interleaved};
     sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, rope_rows, &job);
     if (ops->tape) {
-        rope_job *saved = alloc(ops, 1, sizeof *saved);
+        rope_job *saved = sp_ops_alloc(ops, 1, sizeof *saved);
         if (!saved) return NULL;
         *saved = job;
         sp_tape_record(ops, y, &x, 1, backward_rope, saved);

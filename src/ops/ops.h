@@ -162,4 +162,33 @@ sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor
 /* y_t = sum over slots k, in order, of weights[t, k] * row; x (N, n) sorted by expert -> (T, n). */
 sp_tensor *sp_op_combine(sp_ops *ops, const sp_tensor *x, const sp_routing *routing);
 
+/* ---- losses, for training ---- */
+
+/* Negative log-likelihood of targets[t] under softmax(head hidden_t); 0 and without gradient where targets[t]
+ * < 0. hidden (T, h), head (V, h) -> (T, 1). Logits exist for 16 MiB of rows at a time. */
+sp_tensor *sp_op_token_loss(sp_ops *ops, const sp_tensor *hidden, const sp_tensor *head,
+                            const int32_t *targets);
+
+/* Sum of weights[i] x[i], x (n, 1) -> (1, 1). */
+sp_tensor *sp_op_weighted_sum(sp_ops *ops, const sp_tensor *x, const float *weights);
+
+/* Mean token loss over the targets >= 0 -> (1, 1); 0 if there are none. */
+sp_tensor *sp_op_cross_entropy(sp_ops *ops, const sp_tensor *hidden, const sp_tensor *head,
+                               const int32_t *targets);
+
+sp_tensor *sp_op_scale(sp_ops *ops, const sp_tensor *x, float factor);
+
+/* Rows begins[s] .. begins[s + 1] - 1 of the router logits are sequence s. */
+typedef struct sp_balance {
+    sp_route_score score;
+    int64_t top_k;
+    int n_sequences;
+    const int64_t *begins; /* (n_sequences + 1) */
+} sp_balance;
+
+/* Sequence-wise balance loss without its factor: per sequence the sum over experts of f_i P_i (1 when
+ * balanced), averaged over sequences; logits (T, E) -> (1, 1). f_i, the share of tokens that have expert i
+ * among the K best by score (no bias, no groups), is a constant of the backward pass. */
+sp_tensor *sp_op_balance_loss(sp_ops *ops, const sp_tensor *logits, const sp_balance *balance);
+
 #endif

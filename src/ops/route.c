@@ -2,7 +2,7 @@
 /* The expert choice and the sum over chosen experts. Scores in float32; ties go to the lowest index. Rules:
  * DeepSeekMoE (softmax, greedy), V2 (groups by their largest score), V3 (sigmoid, choice by bias-corrected
  * score, groups by their two largest, weights from the uncorrected scores). Start at sp_op_route(). */
-#include "ops/ops.h"
+#include "ops/ops_parts.h"
 
 #include <assert.h>
 #include <math.h>
@@ -18,6 +18,14 @@ static void softmax(const sp_kernels *k, int64_t n, const float *logits, float *
 static void sigmoid(int64_t n, const float *logits, float *p)
 {
     for (int64_t i = 0; i < n; i++) p[i] = 1.0f / (1.0f + sp_expf(-logits[i]));
+}
+
+void sp_route_scores(const sp_kernels *k, sp_route_score score, int64_t n, const float *logits, float *p)
+{
+    if (score == SP_ROUTE_SOFTMAX)
+        softmax(k, n, logits, p);
+    else
+        sigmoid(n, logits, p);
 }
 
 /* Index of the largest value, the lowest one on ties; NaN never wins. -1 if all are -inf. */
@@ -71,11 +79,7 @@ static void choose(const route_job *job, int64_t t, float *p, float *choice, flo
 {
     const sp_route *route = job->route;
     int64_t n = job->out->n_experts;
-    const float *logits = sp_tensor_row(job->logits, t);
-    if (route->score == SP_ROUTE_SOFTMAX)
-        softmax(job->ops->kernels, n, logits, p);
-    else
-        sigmoid(n, logits, p);
+    sp_route_scores(job->ops->kernels, route->score, n, sp_ops_row(job->logits, t), p);
     memcpy(choice, p, (size_t)n * sizeof *choice);
     if (route->bias)
         for (int64_t i = 0; i < n; i++) choice[i] += ((const float *)route->bias->data)[i];
@@ -120,6 +124,64 @@ static void sort_by_expert(sp_routing *r)
     r->offset[0] = 0;
 }
 
+/* dlogits from the gradient of the scores: both are overwritten or added to row by row. */
+static void add_score_gradient(sp_route_score score, int64_t n, const float *p, const float *dp, float *dz)
+{
+    double mean = 0.0;
+    if (score == SP_ROUTE_SOFTMAX)
+        for (int64_t i = 0; i < n; i++) mean += (double)p[i] * dp[i];
+    for (int64_t i = 0; i < n; i++)
+        dz[i] += score == SP_ROUTE_SOFTMAX ? p[i] * (dp[i] - (float)mean) : p[i] * (1.0f - p[i]) * dp[i];
+}
+
+typedef struct route_saved {
+    sp_route route; /* its bias only moves the choice: no gradient */
+    const sp_routing *routing;
+} route_saved;
+
+typedef struct route_backward {
+    const sp_ops *ops;
+    const sp_node *node;
+    float *dlogits;
+    float *scratch; /* (threads, 2 E) */
+} route_backward;
+
+/* The choice is a constant. w_k = c p_k, or with normalisation c p_k / sum: dp_k = c / sum (dw_k - sum of dw_j
+ * p_j / sum). */
+static void backward_route_rows(void *ctx, size_t begin, size_t end, int thread)
+{
+    const route_backward *job = ctx;
+    const route_saved *saved = job->node->saved;
+    const sp_route *route = &saved->route;
+    int64_t n = saved->routing->n_experts, top_k = route->top_k;
+    float *p = job->scratch + thread * 2 * n, *dp = p + n;
+    for (int64_t t = (int64_t)begin; t < (int64_t)end; t++) {
+        const int32_t *experts = saved->routing->experts + t * top_k;
+        const float *dw = job->node->grad + t * top_k;
+        sp_route_scores(job->ops->kernels, route->score, n, sp_ops_row(job->node->inputs[0], t), p);
+        memset(dp, 0, (size_t)n * sizeof *dp);
+        double sum = 0.0, mean = 0.0;
+        for (int64_t k = 0; route->normalise && k < top_k; k++) {
+            sum += p[experts[k]];
+            mean += (double)dw[k] * p[experts[k]];
+        }
+        float factor = route->normalise ? (float)(1.0 / (sum + 1e-20)) : 1.0f;
+        for (int64_t k = 0; k < top_k; k++)
+            dp[experts[k]] = route->scale * factor * (dw[k] - (float)mean * factor);
+        add_score_gradient(route->score, n, p, dp, job->dlogits + t * n);
+    }
+}
+
+static void backward_route(sp_ops *ops, const sp_node *node)
+{
+    const route_saved *saved = node->saved;
+    route_backward job = {ops, node, sp_tape_grad(ops, node->inputs[0]), NULL};
+    if (!job.dlogits) return;
+    job.scratch = sp_ops_alloc(ops, (size_t)(sp_pool_threads(ops->pool) * 2 * saved->routing->n_experts),
+                               sizeof *job.scratch);
+    if (job.scratch) sp_pool_run(ops->pool, (size_t)saved->routing->n_tokens, 4, backward_route_rows, &job);
+}
+
 sp_routing *sp_op_route(sp_ops *ops, const sp_tensor *logits, const sp_route *route)
 {
     if (!logits) return NULL;
@@ -140,7 +202,10 @@ sp_routing *sp_op_route(sp_ops *ops, const sp_tensor *logits, const sp_route *ro
     route_job job = {ops, logits, route, r, scratch};
     sp_pool_run(ops->pool, (size_t)n_tokens, 4, route_rows, &job);
     sort_by_expert(r);
-    sp_tape_refuse(ops);
+    if (ops->tape) {
+        const route_saved *saved = sp_ops_keep(ops, &(route_saved){*route, r}, sizeof *saved);
+        if (saved) sp_tape_record(ops, weights, &logits, 1, backward_route, saved);
+    }
     return r;
 }
 
@@ -170,6 +235,39 @@ static void combine_rows(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
+typedef struct combine_backward {
+    const sp_ops *ops;
+    const sp_node *node;
+    float *dx, *dweights;
+} combine_backward;
+
+/* dx = weight dy, dweight = dy x; a row of x belongs to one token alone. */
+static void backward_combine_rows(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const combine_backward *job = ctx;
+    const sp_tensor *x = job->node->inputs[0], *weights = job->node->inputs[1];
+    const int32_t *place = job->node->saved;
+    const sp_kernels *kernels = job->ops->kernels;
+    int64_t n = sp_tensor_cols(x), top_k = sp_tensor_cols(weights);
+    for (int64_t t = (int64_t)begin; t < (int64_t)end; t++) {
+        const float *dy = job->node->grad + t * n, *w = sp_ops_row(weights, t);
+        for (int64_t k = 0; k < top_k; k++) {
+            int64_t row = place[t * top_k + k];
+            if (job->dx) kernels->axpy((size_t)n, w[k], dy, job->dx + row * n);
+            if (job->dweights)
+                job->dweights[t * top_k + k] += kernels->dot[SP_DTYPE_F32]((size_t)n, sp_ops_row(x, row), dy);
+        }
+    }
+}
+
+static void backward_combine(sp_ops *ops, const sp_node *node)
+{
+    combine_backward job = {ops, node, sp_tape_grad(ops, node->inputs[0]),
+                            sp_tape_grad(ops, node->inputs[1])};
+    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(node->output), 4, backward_combine_rows, &job);
+}
+
 sp_tensor *sp_op_combine(sp_ops *ops, const sp_tensor *x, const sp_routing *routing)
 {
     if (!x || !routing) return NULL;
@@ -182,6 +280,7 @@ sp_tensor *sp_op_combine(sp_ops *ops, const sp_tensor *x, const sp_routing *rout
     for (int64_t i = 0; i < n; i++) place[routing->order[i]] = (int32_t)i;
     combine_job job = {ops, x, routing, place, y};
     sp_pool_run(ops->pool, (size_t)routing->n_tokens, 4, combine_rows, &job);
-    sp_tape_refuse(ops);
+    if (ops->tape)
+        sp_tape_record(ops, y, (const sp_tensor *[]){x, routing->weights}, 2, backward_combine, place);
     return y;
 }

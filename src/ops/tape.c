@@ -44,6 +44,12 @@ void sp_tape_leaf(sp_ops *ops, sp_tensor *tensor)
     if (ops->tape) tensor->node = new_node(ops, tensor);
 }
 
+void sp_tape_parameter(sp_ops *ops, sp_tensor *tensor, float *grad)
+{
+    sp_tape_leaf(ops, tensor);
+    if (ops->tape && tensor->node) tensor->node->grad = grad;
+}
+
 float *sp_tape_grad(sp_ops *ops, const sp_tensor *tensor)
 {
     if (!tensor || !tensor->node) return NULL;

@@ -6,7 +6,9 @@
  * function needs again (all in the same arena, which then lives until the backward pass is over). (3) Its
  * backward adds to the gradients of parameters and of activations through sp_tape_grad, never overwrites
  * them, because an activation may have several users. (4) Outputs are new tensors or views; an op never
- * changes its inputs, so that saved inputs stay valid. The blocks of model/ call ops only and therefore need
+ * changes its inputs, so that saved inputs stay valid; what a caller hands in beside tensors (ids, positions,
+ * targets) it keeps until the backward pass is over. (5) Every sum of a backward pass runs in an order that
+ * depends on shapes alone: gradients have the same bits for any number of threads. The blocks of model/ call ops only and therefore need
  * no second version for training. */
 #ifndef SP_OPS_TAPE_H
 #define SP_OPS_TAPE_H
@@ -40,8 +42,8 @@ typedef struct sp_tape {
 void sp_tape_record(struct sp_ops *ops, sp_tensor *output, const sp_tensor *const *inputs, int n_inputs,
                     sp_backward_fn backward, const void *saved);
 
-/* For an op whose backward pass does not exist (yet): recording it fails with SP_E_UNSUPPORTED in
- * ops->status. */
+/* For an op that cannot be differentiated (a quantised weight, a key-value cache that is not float32):
+ * recording it fails with SP_E_UNSUPPORTED in ops->status. */
 void sp_tape_refuse(struct sp_ops *ops);
 
 /* The dense, zero-initialised float gradient of a recorded tensor; NULL if no tape knows it (a constant). */
@@ -49,6 +51,10 @@ float *sp_tape_grad(struct sp_ops *ops, const sp_tensor *tensor);
 
 /* Mark a tensor as a leaf whose gradient is wanted (parameters, inputs under test). */
 void sp_tape_leaf(struct sp_ops *ops, sp_tensor *tensor);
+
+/* The same with a gradient in the caller's memory (dense, the tensor's shape, not zeroed here): backward
+ * passes add to it, so that several of them accumulate. */
+void sp_tape_parameter(struct sp_ops *ops, sp_tensor *tensor, float *grad);
 
 /* Run all backward functions from the last op to the first, starting from d(output) = seed (dense, output's
  * shape). */

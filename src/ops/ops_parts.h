@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of ops/ share: memory that fails into ops->status, rows of float tensors, and the one
+ * product that all backward passes are made of. */
+#ifndef SP_OPS_OPS_PARTS_H
+#define SP_OPS_OPS_PARTS_H
+
+#include "ops/ops.h"
+
+/* `count` elements in the arena, not zeroed; NULL leaves SP_E_NOMEM in ops->status. */
+void *sp_ops_alloc(sp_ops *ops, size_t count, size_t size);
+
+/* A copy in the arena of what a backward pass needs again. */
+void *sp_ops_keep(sp_ops *ops, const void *value, size_t n_bytes);
+
+static inline float *sp_ops_row(const sp_tensor *t, int64_t row)
+{
+    return (float *)((char *)t->data + (size_t)row * t->row_bytes);
+}
+
+/* Row stride of a float tensor in elements. */
+static inline int64_t sp_ops_stride(const sp_tensor *t)
+{
+    return (int64_t)(t->row_bytes / sizeof(float));
+}
+
+/* Router scores of one row of n logits. */
+void sp_route_scores(const sp_kernels *kernels, sp_route_score score, int64_t n, const float *logits,
+                     float *scores);
+
+/* C += A B with A (m, k), B (k, n), C (m, n); element (i, j) of X lies at x[i * x_row + j * x_col]. Either
+ * b_col is 1, or b_row and a_col are (B is a transposed matrix): the two forms that cblas_sgemm knows too. C
+ * is dense along its rows. */
+typedef struct sp_product {
+    int64_t m, n, k;
+    const float *a;
+    int64_t a_row, a_col;
+    const float *b;
+    int64_t b_row, b_col;
+    float *c;
+    int64_t c_row;
+} sp_product;
+
+/* Add some products whose C do not overlap. Every element of C is summed by one thread over ascending k, so
+ * its bits depend on neither the threads nor the other products. */
+void sp_products_add(sp_ops *ops, const sp_product *products, int64_t n_products);
+
+#endif
