@@ -49,8 +49,8 @@ typedef enum sp_act {
 } sp_act;
 
 typedef struct sp_act_q8 {
-    float d; /* x = d * q; d = max|x| / 127 */
-    float s; /* d * sum of q */
+    float d; /* x = d * q; d = max|x| / 127, rounded as sp_round_scale says */
+    float s; /* sum of x as quantised, rounded likewise */
     int8_t q[32];
 } sp_act_q8;
 

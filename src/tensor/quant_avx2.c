@@ -8,6 +8,7 @@
 
 #include "tensor/avx2.h"
 #include "tensor/decode.h"
+#include "tensor/lanes.h"
 
 /* The 32 integers of a block as signed bytes. */
 static inline __m256i load_q8_0(const sp_block_q8_0 *b)
@@ -163,8 +164,9 @@ static void quantize_q8_avx2(size_t n, const float *src, void *dst)
 {
     sp_act_q8 *a = dst;
     for (size_t b = 0; b < n / 32; b++) {
-        a[b].d = quantize_block(32, src + 32 * b, a[b].q);
-        a[b].s = a[b].d * (float)(sum_16(a[b].q) + sum_16(a[b].q + 16));
+        float d = quantize_block(32, src + 32 * b, a[b].q);
+        a[b].d = sp_round_scale(d);
+        a[b].s = sp_round_scale(d * (float)(sum_16(a[b].q) + sum_16(a[b].q + 16)));
     }
 }
 

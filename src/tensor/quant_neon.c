@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "tensor/decode.h"
+#include "tensor/lanes.h"
 #include "tensor/neon.h"
 
 /* 32 weights as signed bytes: elements 0-15 and 16-31. */
@@ -367,8 +368,9 @@ static void quantize_q8_neon(size_t n, const float *src, void *dst)
     sp_act_q8 *a = dst;
     for (size_t b = 0; b < n / 32; b++) {
         int16_t sums[2];
-        a[b].d = quantize_block(32, src + 32 * b, a[b].q, sums);
-        a[b].s = a[b].d * (float)(sums[0] + sums[1]);
+        float d = quantize_block(32, src + 32 * b, a[b].q, sums);
+        a[b].d = sp_round_scale(d);
+        a[b].s = sp_round_scale(d * (float)(sums[0] + sums[1]));
     }
 }
 

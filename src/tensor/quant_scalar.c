@@ -202,9 +202,10 @@ static void quantize_q8_scalar(size_t n, const float *src, void *dst)
     sp_act_q8 *a = dst;
     for (size_t b = 0; b < n / 32; b++) {
         int32_t sum = 0;
-        a[b].d = quantize_block(32, src + 32 * b, a[b].q);
+        float d = quantize_block(32, src + 32 * b, a[b].q);
         for (int i = 0; i < 32; i++) sum += a[b].q[i];
-        a[b].s = a[b].d * (float)sum;
+        a[b].d = sp_round_scale(d);
+        a[b].s = sp_round_scale(d * (float)sum);
     }
 }
 
