@@ -40,6 +40,12 @@ llama.cpp in float32 on a GGUF of the same weights (check_llama.py), largest dif
 kv_b 1.6e-6), v3-fp8 1.6e-6 (1.3e-6), v2 with its groups switched off on both sides 1.4e-6, v2-lite at 27 layers (llama.cpp knows
 lite models by their layer count) 4.6e-6.
 
+## gradients: make_gradients.py
+Sketches (64 signed sums) and norms of every parameter's gradient of the mean cross entropy over two sequences cut from the prompt of
+logits, by autograd through transformers in float64 (deepseek_v3 in float32) with the corrections above; deepseek and v3-mtp (v3 with 0.3
+times its prediction layer's loss) through reference_model.py. Parameters that are not listed have no gradient.
+transformers against reference_model.py: at most 1.8e-6 (v3), norm-wise.
+
 ## quants: make_quants.py
 `<type>.bin` packed blocks (first half random bytes, then blocks from ggml's quantiser), `<type>.f32` their values from the
 `gguf` package; ggml's C decoder gives the same bits. `f8_e4m3` holds all 256 codes (0x7f and 0xff are NaN).
