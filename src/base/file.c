@@ -137,6 +137,9 @@ struct sp_writer {
 sp_status sp_writer_open(sp_writer **writer, const char *path, sp_error *err)
 {
     *writer = NULL;
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* renaming would replace a device such as /dev/null */
+        return sp_fail(err, SP_E_IO, "\"%s\" exists and is not a regular file", path);
     sp_writer *w = sp_calloc(1, sizeof *w);
     if (!w) return sp_fail_nomem(err, "file writer", sizeof *w);
     sp_status status = SP_OK;

@@ -28,7 +28,8 @@ char *sp_path_join(const char *dir, const char *name);
 const char *sp_path_base(const char *path); /* points into path */
 
 /* Atomic writer: bytes go to "<path>.tmp.<pid>" and appear at `path` only on commit; close without commit
- * removes them. Every write error (a full disk too) is reported and leaves nothing at `path`. */
+ * removes them. Every write error (a full disk too) is reported and leaves nothing at `path`. A path that is
+ * something other than a regular file (a directory, a device) is SP_E_IO at once. */
 typedef struct sp_writer sp_writer;
 
 sp_status sp_writer_open(sp_writer **writer, const char *path, sp_error *err);
