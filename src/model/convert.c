@@ -111,7 +111,7 @@ static sp_status check_target(const sp_archive *archive, const char *dst, sp_err
 {
     for (size_t i = 0; i < sp_archive_file_count(archive); i++) {
         if (strcmp(sp_archive_file(archive, i), dst) == 0) {
-            return sp_fail(err, SP_E_ARGUMENT, "\"%s\" is read and cannot be written at the same time", dst);
+            return sp_fail(err, SP_E_IO, "\"%s\" is read and cannot be written at the same time", dst);
         }
     }
     return SP_OK;
