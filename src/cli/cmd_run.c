@@ -11,6 +11,8 @@
 #include "cli/term.h"
 #include "cli/view.h"
 
+#define LONG_CONTEXT 32768
+
 typedef struct run_args {
     sp_session_args session;
     sp_sampling_args sampling;
@@ -151,6 +153,19 @@ static void note_finish(const run_state *run)
     }
 }
 
+/* Room for the prompt and the reply. A huge -n means "no limit", not a cache of that size: then the context
+ * is the one that the model was trained for, or a long one if that is short. */
+static int32_t fit_context(const run_state *run, int64_t max_tokens)
+{
+    sp_model_info info;
+    sp_model_get_info(run->model, &info);
+    int64_t n_prompt = (int64_t)run->prompt.n, wanted = n_prompt + max_tokens + 64;
+    int64_t most = info.n_ctx_train > LONG_CONTEXT ? info.n_ctx_train : LONG_CONTEXT;
+    if (most < n_prompt + 64) most = n_prompt + 64;
+    int64_t n_ctx = wanted < most ? wanted : most;
+    return n_ctx <= 1 << 28 ? (int32_t)n_ctx : 0;
+}
+
 static sp_status run_all(run_state *run, const char *operand, sp_error *err)
 {
     sp_session_options session_options;
@@ -159,9 +174,8 @@ static sp_status run_all(run_state *run, const char *operand, sp_error *err)
     run->options.sampler.n_logprobs = (int32_t)args->n_logprobs;
     SP_TRY(make_prompt(run, operand, err));
     sp_cli_session_options(&session_options, &args->session);
-    if (session_options.n_ctx == 0 && args->sampling.max_tokens >= 0 &&
-        args->sampling.max_tokens + (int64_t)run->prompt.n < 1 << 24)
-        session_options.n_ctx = (int32_t)((int64_t)run->prompt.n + args->sampling.max_tokens + 64);
+    if (session_options.n_ctx == 0 && args->sampling.max_tokens >= 0)
+        session_options.n_ctx = fit_context(run, args->sampling.max_tokens);
     SP_TRY(sp_session_create(&run->session, run->model, &session_options, err));
     SP_TRY(sp_generator_create(&run->generator, run->session, run->prompt.ids, run->prompt.n, &run->options,
                                err));

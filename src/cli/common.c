@@ -202,6 +202,7 @@ sp_status sp_cli_generate_options(sp_generate_options *options, sp_logit_bias **
         struct timespec now;
         clock_gettime(CLOCK_REALTIME, &now);
         sampler->seed = (uint64_t)now.tv_sec * 1000000007u ^ (uint64_t)now.tv_nsec;
+        sampler->seed &= ((uint64_t)1 << 53) - 1; /* readers of --json keep numbers as doubles */
     }
     const sp_tokenizer *tokenizer = sp_model_tokenizer(model);
     if (tokenizer) sampler->n_valid = sp_tokenizer_size(tokenizer);
