@@ -44,8 +44,7 @@ typedef struct sp_chat {
     bool terminal;
 } sp_chat;
 
-/* ---- turns
- * ------------------------------------------------------------------------------------------------- */
+/* ---- turns --------------------------------------------------------------------------------------------- */
 
 /* Copies the texts. */
 sp_status sp_chat_add(sp_chat *chat, sp_role role, const char *content, const char *reasoning, sp_error *err);
@@ -56,8 +55,7 @@ void sp_chat_clear_turns(sp_chat *chat);
  * kept as far as it came; one without content is not. */
 sp_status sp_chat_reply(sp_chat *chat, sp_error *err);
 
-/* ---- commands
- * ---------------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------------------ */
 
 /* For completion: "/help", ...; ends with NULL. */
 extern const char *const sp_chat_words[];
@@ -72,8 +70,7 @@ sp_status sp_chat_set(sp_chat *chat, const char *name, const char *value, sp_err
 /* The table of settings, for /set and the saved files. */
 extern const sp_command sp_chat_settings;
 
-/* ---- files
- * -------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 sp_status sp_chat_save(const sp_chat *chat, const char *path, sp_error *err);
 

@@ -69,7 +69,12 @@ static void set_system(sp_chat *chat, const char *text)
         printf("system: %s\n", chat->system ? chat->system : "(none)");
         return;
     }
-    char *copy = strcmp(text, "-") == 0 ? NULL : sp_strdup(text);
+    bool removed = strcmp(text, "-") == 0;
+    char *copy = removed ? NULL : sp_strdup(text);
+    if (!copy && !removed) {
+        sp_cli_say("out of memory");
+        return;
+    }
     sp_free(chat->system);
     chat->system = copy;
     if (chat->format == SP_CHAT_R1 || chat->format == SP_CHAT_R1_0528)
@@ -155,14 +160,21 @@ static void change_setting(sp_chat *chat, const char *text)
 static void regenerate(sp_chat *chat)
 {
     sp_error err = SP_ERROR_NONE;
-    if (chat->n_turns > 0 && chat->turns[chat->n_turns - 1].role == SP_ROLE_ASSISTANT)
-        sp_chat_drop_last(chat);
+    sp_turn old = {SP_ROLE_ASSISTANT, NULL, NULL};
     if (chat->n_turns == 0) {
         sp_cli_say("/regen: there is no message to reply to");
         return;
     }
+    if (chat->turns[chat->n_turns - 1].role == SP_ROLE_ASSISTANT) old = chat->turns[--chat->n_turns];
     if (chat->seed >= 0) chat->seed++; /* else every reply has a new one */
+    size_t n = chat->n_turns;
     if (sp_chat_reply(chat, &err) != SP_OK) sp_cli_fail(&err, NULL);
+    if (chat->n_turns == n && old.content) {
+        chat->turns[chat->n_turns++] = old; /* no new reply: the old one stays, in the place it had */
+        return;
+    }
+    sp_free(old.content);
+    sp_free(old.reasoning);
 }
 
 static void show_tokens(const sp_chat *chat)

@@ -126,6 +126,13 @@ static void print_status(const sp_chat *chat)
            s->n_reused, sp_finish_name(s->finish), undim);
 }
 
+static bool is_unanswered(const sp_generator *generator)
+{
+    const sp_reply *reply = sp_generator_reply(generator);
+    const char *content = sp_reply_content(reply), *reasoning = sp_reply_reasoning(reply);
+    return reasoning && reasoning[0] && !(content && content[0]);
+}
+
 static void explain_finish(const sp_chat *chat, const sp_generator *generator)
 {
     size_t repeats = 0;
@@ -136,6 +143,10 @@ static void explain_finish(const sp_chat *chat, const sp_generator *generator)
     } else if (chat->stats.finish == SP_FINISH_CONTEXT) {
         sp_cli_say("the context of %zu tokens is full", sp_session_capacity(chat->session));
         sp_cli_hint("a larger one: sputnik chat -c N");
+    } else if (chat->stats.finish != SP_FINISH_CANCELLED && is_unanswered(generator)) {
+        sp_cli_say("the reply ended (%s) before its reasoning did: there is no answer",
+                   sp_finish_name(chat->stats.finish));
+        sp_cli_hint("a larger -n, or /think N to limit the reasoning");
     }
 }
 

@@ -121,6 +121,21 @@ sputnik: $tmp/bad3.json: option --temp: found \"1000\", expected a number from 0
 sputnik: $tmp/bad4.json: not a saved conversation: expected \"sputnik_chat\": 1
 sputnik: /load: expected a file name"
 
+# A reply that never leaves its reasoning is explained, and a /regen that fails keeps the old reply.
+printf 'hello\n' > "$stdin"
+chat --think on -n 2
+expect_rc 0
+expect_out ''
+has_err 'before its reasoning did: there is no answer'
+awk 'BEGIN { printf "{\"sputnik_chat\":1,\"messages\":[{\"role\":\"user\",\"content\":\""
+    for (i = 0; i < 400; i++) printf "word "
+    print "\"},{\"role\":\"assistant\",\"content\":\"the old reply\"}]}" }' > "$tmp/long.json"
+printf '/load %s\n/regen\n/save %s\n' "$tmp/long.json" "$tmp/kept.json" > "$stdin"
+chat -c 128 --think off
+has_err 'the context holds 128'
+has_out 'saved 2 messages'
+grep -q 'the old reply' "$tmp/kept.json" || fail 'the old reply is lost'
+
 # A message longer than the context is refused, and the conversation goes on; a full context drops its oldest turns.
 awk 'BEGIN { for (i = 0; i < 400; i++) printf "word "; print ""; print "hi" }' > "$stdin"
 chat -c 128 --think off
