@@ -19,6 +19,10 @@ typedef struct sp_pretok sp_pretok; /* immutable, shared by threads */
 /* The name under which the pattern table lists `name` or its alias, NULL if it is unknown. */
 const char *sp_pretok_canonical(const char *name);
 
+/* Pattern i published under a name, in the publishers' notation (for writers of tokenizer.json); NULL past
+ * the last. */
+const char *sp_pretok_published(const char *name, size_t i);
+
 /* The patterns published under a canonical name. SP_E_UNSUPPORTED for an unknown name. */
 sp_status sp_pretok_create_named(sp_pretok **pretok, const char *name, sp_error *err);
 

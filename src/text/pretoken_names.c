@@ -90,6 +90,14 @@ sp_status sp_pretok_rules_named(sp_pretok_rules *rules, const char *name, sp_err
     return sp_fail(err, SP_E_UNSUPPORTED, "tokenizer: pre-tokenizer \"%s\" is unknown", name);
 }
 
+const char *sp_pretok_published(const char *name, size_t i)
+{
+    const char *canonical = sp_pretok_canonical(name);
+    for (size_t k = 0; canonical && i < PATTERNS_MAX && k < sizeof named / sizeof *named; k++)
+        if (strcmp(canonical, named[k].name) == 0) return named[k].patterns[i];
+    return NULL;
+}
+
 static bool same_rules(const sp_pretok_rules *a, const sp_pretok_rules *b)
 {
     if (a->n != b->n) return false;
