@@ -8,6 +8,37 @@
 #include <assert.h>
 #include <string.h>
 
+/* A gradient's memory between two uses; the gradient itself holds this header. */
+struct sp_spare {
+    sp_spare *next;
+    size_t n_bytes;
+};
+
+static size_t grad_bytes(const sp_tensor *tensor)
+{
+    size_t n_bytes = (size_t)(sp_tensor_rows(tensor) * sp_tensor_cols(tensor)) * sizeof(float);
+    return n_bytes < sizeof(sp_spare) ? sizeof(sp_spare) : n_bytes;
+}
+
+static float *take_spare(sp_tape *tape, size_t n_bytes)
+{
+    for (sp_spare **at = &tape->spares; *at; at = &(*at)->next) {
+        if ((*at)->n_bytes != n_bytes) continue;
+        sp_spare *found = *at;
+        *at = found->next;
+        return (float *)(void *)found;
+    }
+    return NULL;
+}
+
+static void give_spare(sp_tape *tape, sp_node *node)
+{
+    sp_spare *spare = (sp_spare *)(void *)node->grad;
+    *spare = (sp_spare){tape->spares, grad_bytes(node->output)};
+    tape->spares = spare;
+    node->grad = NULL;
+}
+
 static sp_node *new_node(sp_ops *ops, const sp_tensor *output)
 {
     sp_node *node = sp_arena_alloc(ops->arena, sizeof *node);
@@ -55,8 +86,9 @@ float *sp_tape_grad(sp_ops *ops, const sp_tensor *tensor)
     if (!tensor || !tensor->node) return NULL;
     sp_node *node = tensor->node;
     if (node->grad) return node->grad;
-    size_t n_bytes = (size_t)(sp_tensor_rows(tensor) * sp_tensor_cols(tensor)) * sizeof(float);
-    node->grad = sp_arena_alloc(ops->arena, n_bytes);
+    size_t n_bytes = grad_bytes(tensor);
+    node->grad = take_spare(ops->tape, n_bytes);
+    if (!node->grad) node->grad = sp_arena_alloc(ops->arena, n_bytes);
     if (node->grad)
         memset(node->grad, 0, n_bytes);
     else if (ops->status == SP_OK)
@@ -69,6 +101,9 @@ void sp_tape_backward(sp_ops *ops, const sp_tensor *output, const float *seed)
     float *grad = sp_tape_grad(ops, output);
     if (!grad) return;
     memcpy(grad, seed, (size_t)(sp_tensor_rows(output) * sp_tensor_cols(output)) * sizeof *grad);
-    for (sp_node *node = ops->tape->last; node; node = node->previous)
-        if (node->backward && node->grad) node->backward(ops, node);
+    for (sp_node *node = ops->tape->last; node; node = node->previous) {
+        if (!node->backward || !node->grad) continue;
+        node->backward(ops, node);
+        give_spare(ops->tape, node); /* every user of the output stands later on the tape and has run */
+    }
 }

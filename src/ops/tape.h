@@ -30,12 +30,15 @@ struct sp_node {
     const sp_tensor *inputs[SP_NODE_MAX_INPUTS]; /* NULL where an input is absent */
     const sp_tensor *output;
     const void *saved; /* op-specific, in the arena */
-    float *grad;       /* of the output, same shape, dense; NULL until somebody asks */
+    float *grad; /* of the output, same shape, dense; NULL until somebody asks and after the node has run */
 };
+
+typedef struct sp_spare sp_spare;
 
 typedef struct sp_tape {
     sp_node *last;
     size_t n_nodes;
+    sp_spare *spares; /* gradients that are no longer needed, for later ones of the same size */
 } sp_tape;
 
 /* Record an op; does nothing without a tape. A failed allocation is left in ops->status. */
@@ -57,7 +60,7 @@ void sp_tape_leaf(struct sp_ops *ops, sp_tensor *tensor);
 void sp_tape_parameter(struct sp_ops *ops, sp_tensor *tensor, float *grad);
 
 /* Run all backward functions from the last op to the first, starting from d(output) = seed (dense, output's
- * shape). */
+ * shape). Afterwards leaves have their gradients; the memory of all others was used again on the way. */
 void sp_tape_backward(struct sp_ops *ops, const sp_tensor *output, const float *seed);
 
 #endif

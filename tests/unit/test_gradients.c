@@ -231,7 +231,7 @@ static float differentiate(trainee *m, const golden *g, int threads, sp_buf *out
     sp_arena *arena = sp_arena_create(1 << 20);
     sp_pool *pool;
     sp_ops ops;
-    sp_tape tape = {NULL, 0};
+    sp_tape tape = {0};
     assert_ok(sp_pool_create(&pool, threads, &err), err);
     sp_ops_init(&ops, pool, arena);
     ops.tape = &tape;

@@ -210,7 +210,7 @@ static double weigh(const sp_tensor *y)
 
 static void check_gradients(bench *b, chain_fn chain, sp_tensor **leaves, int n_leaves)
 {
-    sp_tape tape = {NULL, 0};
+    sp_tape tape = {0};
     b->ops.tape = &tape;
     for (int i = 0; i < n_leaves; i++) sp_tape_leaf(&b->ops, leaves[i]);
     sp_tensor *y = chain(&b->ops, leaves);

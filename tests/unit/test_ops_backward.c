@@ -598,7 +598,7 @@ static void gradients_of_parameters_accumulate_over_passes(void **state)
     for (int i = 0; i < 30; i++) seed[i] = (float)seed_at(i);
     for (int pass = 0; pass < 2; pass++) {
         sp_ops ops;
-        sp_tape tape = {NULL, 0};
+        sp_tape tape = {0};
         sp_ops_init(&ops, NULL, arena);
         ops.tape = &tape;
         sp_tape_parameter(&ops, &w, grad);
@@ -623,7 +623,7 @@ static void failed_allocations_leave_a_status(void **state)
         for (int n = 0; failed && n < 64; n++) {
             sp_arena *arena = sp_arena_create(64); /* nearly every piece is an allocation of its own */
             sp_ops ops;
-            sp_tape tape = {NULL, 0};
+            sp_tape tape = {0};
             sp_tensor *leaves[MAX_LEAVES];
             float seed[1400] = {1.0f};
             sp_ops_init(&ops, NULL, arena);
