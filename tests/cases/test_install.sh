@@ -26,13 +26,13 @@ PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
 run pkg-config --modversion sputnik
 expect_out "$version"
-flags=$(pkg-config --define-variable=prefix="$root" --cflags --libs --static sputnik)
+flags=$(pkg-config --define-variable=prefix="$root" --cflags --libs sputnik)
 sanitize=$(value SP_SANITIZE)
 tiny_model "$tmp/model.gguf"
 for name in generate converse score; do
     [ "$(wc -l < "examples/$name.c")" -le 80 ] || fail "examples/$name.c has more than 80 lines"
     # shellcheck disable=SC2086
-    run ${CC:-cc} -Wall -Wextra -Werror ${sanitize:+-fsanitize=$sanitize} "examples/$name.c" -o "$tmp/$name" $flags -lm -lpthread
+    run ${CC:-cc} -Wall -Wextra -Werror ${sanitize:+-fsanitize=$sanitize} "examples/$name.c" -o "$tmp/$name" $flags -lm
     expect_rc 0
 done
 run "$tmp/generate" "$tmp/model.gguf" 'Once upon a time' 8
