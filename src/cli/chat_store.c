@@ -138,10 +138,11 @@ sp_status sp_chat_load(sp_chat *chat, const char *path, sp_error *err)
     fresh.turns = NULL;
     fresh.n_turns = 0;
     fresh.system = NULL;
-    sp_status status = sp_file_read(&text, path, MAX_FILE_BYTES, err);
-    if (status == SP_OK) status = sp_json_parse(text.data ? text.data : "", text.len, &root, err);
+    sp_status status;
+    SP_GOTO(done, status, sp_file_read(&text, path, MAX_FILE_BYTES, err)); /* its errors name the path */
+    status = sp_json_parse(text.data ? text.data : "", text.len, &root, err);
     if (status == SP_OK) status = load_chat(&fresh, root, err);
-    if (status != SP_OK && status != SP_E_IO) sp_fail_prefix(err, status, "%s", path);
+    if (status != SP_OK) sp_fail_prefix(err, status, "%s", path);
     /* Values kept by settings that were read before an error stay owned by the chat. */
     chat->kept = fresh.kept;
     chat->n_kept = fresh.n_kept;
@@ -157,6 +158,7 @@ sp_status sp_chat_load(sp_chat *chat, const char *path, sp_error *err)
         sp_chat_clear_turns(&fresh);
         sp_free(fresh.system);
     }
+done:
     sp_json_destroy(root);
     sp_buf_clear(&text);
     return status;

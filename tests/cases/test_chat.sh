@@ -113,12 +113,14 @@ printf '{"sputnik_chat":1,"messages":[{"role":"assistant","content":"x"}]}' > "$
 printf '{"sputnik_chat":1,"messages":[{"role":"user","content":5}]}' > "$tmp/bad2.json"
 printf '{"sputnik_chat":1,"messages":[],"settings":{"temp":1000}}' > "$tmp/bad3.json"
 printf '[]' > "$tmp/bad4.json"
-printf '/load %s\n/load %s\n/load %s\n/load %s\n/load\n' "$tmp/bad1.json" "$tmp/bad2.json" "$tmp/bad3.json" "$tmp/bad4.json" > "$stdin"
+printf '/load %s\n/load %s\n/load %s\n/load %s\n/load %s\n/load\n' \
+    "$tmp/bad1.json" "$tmp/bad2.json" "$tmp/bad3.json" "$tmp/bad4.json" "$tmp/absent.json" > "$stdin"
 chat
 expect_err "sputnik: $tmp/bad1.json: message 0: role \"assistant\", expected \"user\"
 sputnik: $tmp/bad2.json: message 0: expected \"content\", a text without NUL bytes
 sputnik: $tmp/bad3.json: option --temp: found \"1000\", expected a number from 0 to 100
 sputnik: $tmp/bad4.json: not a saved conversation: expected \"sputnik_chat\": 1
+sputnik: cannot open \"$tmp/absent.json\": No such file or directory
 sputnik: /load: expected a file name"
 
 # A reply that never leaves its reasoning is explained, and a /regen that fails keeps the old reply.
