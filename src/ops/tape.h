@@ -8,7 +8,8 @@
  * them, because an activation may have several users. (4) Outputs are new tensors or views; an op never
  * changes its inputs, so that saved inputs stay valid; what a caller hands in beside tensors (ids, positions,
  * targets) it keeps until the backward pass is over. (5) Every sum of a backward pass runs in an order that
- * depends on shapes alone: gradients have the same bits for any number of threads. The blocks of model/ call ops only and therefore need
+ * depends on shapes alone: gradients have the same bits for any number of threads. (6) It asks for gradients
+ * before it marks the arena to give scratch memory back. The blocks of model/ call ops only and therefore need
  * no second version for training. */
 #ifndef SP_OPS_TAPE_H
 #define SP_OPS_TAPE_H

@@ -8,6 +8,8 @@
 
 #include "model/blocks.h"
 
+#include <sputnik/sputnik.h>
+
 #define N_SKETCH 64
 #define LIMIT 1e-4
 #define MAX_PARAMETERS 256
@@ -346,11 +348,66 @@ static void gradients_have_the_same_bits_for_any_number_of_threads(void **state)
     }
 }
 
+/* --- one answer -------------------------------------------------------------------------------------------
+ */
+
+typedef struct row_check {
+    const sp_tensor *logits; /* (T, V) */
+    size_t first;
+} row_check;
+
+static int compare_row(void *ctx, size_t position, const float *logits)
+{
+    const row_check *check = ctx;
+    size_t n = (size_t)sp_tensor_cols(check->logits) * sizeof(float);
+    assert_memory_equal(sp_tensor_row(check->logits, (int64_t)(check->first + position)), logits, n);
+    return 0;
+}
+
+/* What a trainer sees, recorded, in one batch and without a cache, and what a session computes. */
+static void a_recorded_pass_has_the_bits_of_inference(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i + 1 < sizeof models / sizeof models[0]; i++) {
+        char path[256];
+        sp_error err = SP_ERROR_NONE;
+        golden *g = load_golden(models[i]);
+        trainee *m = open_trainee(models[i]);
+        sp_arena *arena = sp_arena_create(1 << 20);
+        sp_ops ops;
+        sp_tape tape = {0};
+        sp_ops_init(&ops, NULL, arena);
+        ops.tape = &tape;
+        row_check check = {sp_net_logits(&ops, &m->net, sp_net_forward(&ops, &m->net, &g->batch)), 0};
+        assert_int_equal(ops.status, SP_OK);
+        sp_model *model;
+        sp_session *session;
+        sp_session_options options = SP_SESSION_OPTIONS_DEFAULTS;
+        options.cache_type = SP_CACHE_F32;
+        options.n_threads = 2;
+        snprintf(path, sizeof path, "tests/golden/models/%s", models[i]);
+        assert_ok(sp_model_open(&model, test_path(path), &err), err);
+        for (int s = 0; s < g->batch.n_stretches; s++) {
+            check.first = (size_t)g->stretches[s].row;
+            assert_ok(sp_session_create(&session, model, &options, &err), err);
+            assert_ok(sp_session_score(session, g->tokens + check.first, (size_t)g->stretches[s].n_rows, 0,
+                                       compare_row, &check, &err),
+                      err);
+            sp_session_destroy(session);
+        }
+        sp_model_close(model);
+        sp_arena_destroy(arena);
+        close_trainee(m);
+        free_golden(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_agree_with_autograd),
         cmocka_unit_test(gradients_have_the_same_bits_for_any_number_of_threads),
+        cmocka_unit_test(a_recorded_pass_has_the_bits_of_inference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
