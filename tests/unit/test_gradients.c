@@ -402,12 +402,45 @@ static void a_recorded_pass_has_the_bits_of_inference(void **state)
     }
 }
 
+/* The n-th allocation of a pass there and back fails, for every n: a status, no crash, nothing lost. */
+static void failed_allocations_leave_a_status(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama-plain", "v3"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        golden *g = load_golden(names[i]);
+        trainee *m = open_trainee(names[i]);
+        sp_status status = SP_E_NOMEM;
+        int64_t n = 0;
+        for (; status != SP_OK; n++) {
+            sp_arena *arena = sp_arena_create(1 << 13);
+            sp_ops ops;
+            sp_tape tape = {0};
+            float one = 1.0f;
+            sp_ops_init(&ops, NULL, arena);
+            ops.tape = &tape;
+            sp_mem_fail_after(n);
+            for (int k = 0; k < m->n_parameters; k++) sp_tape_leaf(&ops, m->parameters[k].tensor);
+            sp_tensor *loss = record_loss(&ops, m, g);
+            if (loss) sp_tape_backward(&ops, loss, &one);
+            sp_mem_fail_after(-1);
+            status = ops.status;
+            assert_true(status == SP_E_NOMEM || (status == SP_OK && loss));
+            sp_arena_destroy(arena);
+        }
+        printf("%-12s %lld allocations failed, one by one\n", names[i], (long long)n - 1);
+        close_trainee(m);
+        free_golden(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_agree_with_autograd),
         cmocka_unit_test(gradients_have_the_same_bits_for_any_number_of_threads),
         cmocka_unit_test(a_recorded_pass_has_the_bits_of_inference),
+        cmocka_unit_test(failed_allocations_leave_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
