@@ -3,6 +3,7 @@
  * whose tensors are missing, misshapen or mistyped. */
 #include "test_util.h"
 
+#include "format/gguf_write.h"
 #include "model/hparams.h"
 
 #include <sputnik/sputnik.h>
@@ -241,6 +242,76 @@ static void a_failed_allocation_is_survived(void **state)
     }
 }
 
+/* The keys of a deepseek2 file from before split kv_b, group keys and gating keys. */
+static sp_hparams read_old_gguf(uint32_t n_experts, uint32_t gating)
+{
+    static const struct {
+        const char *key;
+        uint32_t value;
+    } counts[] = {
+        {"vocab_size", 64},
+        {"context_length", 163840},
+        {"embedding_length", 64},
+        {"block_count", 3},
+        {"feed_forward_length", 96},
+        {"attention.head_count", 128},
+        {"attention.q_lora_rank", 8},
+        {"attention.kv_lora_rank", 512},
+        {"attention.head_count_kv", 128},
+        {"attention.key_length", 192},
+        {"attention.value_length", 128},
+        {"rope.dimension_count", 64},
+        {"expert_used_count", 8},
+        {"expert_shared_count", 1},
+        {"expert_feed_forward_length", 16},
+        {"leading_dense_block_count", 1},
+    };
+    char path[] = "/tmp/sputnik-hparams.XXXXXX", key[96];
+    int fd = mkstemp(path);
+    sp_error err = SP_ERROR_NONE;
+    sp_gguf_writer *w = NULL;
+    sp_archive *archive = NULL;
+    sp_hparams hp;
+    assert_true(fd >= 0);
+    close(fd);
+    assert_ok(sp_gguf_writer_open(&w, path, &err), err);
+    assert_ok(sp_gguf_put_string(w, "general.architecture", "deepseek2", 9, &err), err);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        snprintf(key, sizeof key, "deepseek2.%s", counts[i].key);
+        assert_ok(sp_gguf_put_u32(w, key, counts[i].value, &err), err);
+    }
+    assert_ok(sp_gguf_put_u32(w, "deepseek2.expert_count", n_experts, &err), err);
+    if (gating) assert_ok(sp_gguf_put_u32(w, "deepseek2.expert_gating_func", gating, &err), err);
+    assert_ok(sp_gguf_write_header(w, &err), err);
+    assert_ok(sp_gguf_writer_commit(w, &err), err);
+    sp_gguf_writer_close(w);
+    assert_ok(sp_archive_open(&archive, path, &err), err);
+    assert_ok(sp_hparams_from_archive(&hp, archive, &err), err);
+    sp_archive_close(archive);
+    unlink(path);
+    return hp;
+}
+
+static void old_gguf_files_mean_the_published_rules(void **state)
+{
+    (void)state;
+    sp_hparams v3 = read_old_gguf(256, 2), v2 = read_old_gguf(160, 0), lite = read_old_gguf(64, 0);
+    assert_int_equal(v3.scoring_func, SP_SCORING_SIGMOID);
+    assert_int_equal(v3.topk_method, SP_TOPK_NOAUX_TC);
+    assert_int_equal(v3.n_group, 8);
+    assert_int_equal(v3.topk_group, 4);
+    assert_int_equal(v2.scoring_func, SP_SCORING_SOFTMAX);
+    assert_int_equal(v2.topk_method, SP_TOPK_GROUP_LIMITED_GREEDY);
+    assert_int_equal(v2.n_group, 8);
+    assert_int_equal(v2.topk_group, 3);
+    assert_int_equal(lite.topk_method, SP_TOPK_GREEDY);
+    assert_int_equal(lite.n_group, 1);
+    assert_false(lite.norm_topk_prob); /* an absent key means false */
+    assert_int_equal(lite.qk_nope_head_dim, 128);
+    assert_int_equal(lite.v_head_dim, 128);
+    assert_true(lite.rope_interleaved);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +319,7 @@ int main(void)
         cmocka_unit_test(unusable_configs_are_refused_by_name),
         cmocka_unit_test(tensors_are_checked_when_a_model_is_opened),
         cmocka_unit_test(a_failed_allocation_is_survived),
+        cmocka_unit_test(old_gguf_files_mean_the_published_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
