@@ -86,6 +86,16 @@ static sp_status render_chat(run_state *run, const sp_buf *text, sp_error *err)
     return sp_chat_render(format, run->tokenizer, &run->prompt, messages, n, &run->options.chat, err);
 }
 
+/* A prompt that was written with its begin-of-sentence token gets no other one. */
+static void drop_second_bos(run_state *run)
+{
+    sp_tokens *prompt = &run->prompt;
+    int32_t bos = sp_tokenizer_bos(run->tokenizer);
+    if (bos < 0 || prompt->n < 2 || prompt->ids[0] != bos || prompt->ids[1] != bos) return;
+    prompt->n--;
+    memmove(prompt->ids, prompt->ids + 1, prompt->n * sizeof *prompt->ids);
+}
+
 static sp_status make_prompt(run_state *run, const char *operand, sp_error *err)
 {
     sp_buf text = {NULL, 0, 0};
@@ -106,6 +116,7 @@ static sp_status make_prompt(run_state *run, const char *operand, sp_error *err)
                          (args->special ? SP_ENCODE_SPECIAL : 0u);
         status = sp_tokenizer_encode(run->tokenizer, &run->prompt, text.data ? text.data : "", text.len,
                                      flags, err);
+        if (status == SP_OK) drop_second_bos(run);
     } else if (status == SP_OK) {
         status = render_chat(run, &text, err);
     }

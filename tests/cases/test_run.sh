@@ -71,6 +71,10 @@ run "$SPUTNIK" run "$model" --raw '<think>' -n 1 --json
 plain=$(json_get prompt_tokens)
 run "$SPUTNIK" run "$model" --raw --special '<think>' -n 1 --json
 [ "$plain" -gt "$(json_get prompt_tokens)" ] || fail 'a special token was parsed out of a prompt'
+run "$SPUTNIK" run "$model" --raw 'hi' -n 1 --json
+plain=$(json_get prompt_tokens)
+run "$SPUTNIK" run "$model" --raw --special '<｜begin▁of▁sentence｜>hi' -n 1 --json
+[ "$plain" -eq "$(json_get prompt_tokens)" ] || fail 'two begin-of-sentence tokens'
 
 run "$SPUTNIK" run "$model" x --logit-bias 3
 expect_rc 2
