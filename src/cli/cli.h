@@ -17,6 +17,7 @@ enum { SP_EXIT_GOOD = 0, SP_EXIT_FAILED = 1, SP_EXIT_USAGE = 2 };
 extern const sp_command sp_command_bench;
 extern const sp_command sp_command_chat;
 extern const sp_command sp_command_convert;
+extern const sp_command sp_command_data;
 extern const sp_command sp_command_inspect;
 extern const sp_command sp_command_logits;
 extern const sp_command sp_command_perplexity;

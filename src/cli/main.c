@@ -15,6 +15,7 @@ const sp_command *const sp_commands[] = {
     &sp_command_perplexity,
     &sp_command_convert,
     &sp_command_synth,
+    &sp_command_data,
     &sp_command_bench,
     NULL,
 };
