@@ -35,7 +35,8 @@ static const data_args data_defaults = {.n_threads = -1,
 static const sp_arg data_table[] = {
     SP_INT_ROW(data_args, vocab_size, "vocab-size", 0, 256, SP_BPE_TOKENS_MAX,
                "tokenizer: number of ids (8192)"),
-    SP_STRING_ROW(data_args, pre, "pre", 0, "NAME", "tokenizer: pre-tokenizer (deepseek-v3)"),
+    SP_CHOICE_ROW(data_args, pre, "pre", 0, "deepseek-v3|deepseek-llm|deepseek-coder|qwen2|llama-bpe|gpt-2",
+                  "tokenizer: pre-tokenizer (deepseek-v3)"),
     SP_STRINGS_ROW(
         data_args, special, "special", 0, "TEXT",
         "tokenizer: special tokens instead of DeepSeek-V3's (begin, end, others; may be repeated)"),
@@ -44,7 +45,7 @@ static const sp_arg data_table[] = {
     SP_STRING_ROW(data_args, chat_template, "chat-template", 0, "FILE",
                   "tokenizer: Jinja template to put beside it"),
     SP_STRING_ROW(data_args, tokenizer, "tokenizer", 0, "MODEL", "pack: model or folder with the vocabulary"),
-    SP_STRING_ROW(data_args, chat_format, "chat-format", 0, "NAME",
+    SP_CHOICE_ROW(data_args, chat_format, "chat-format", 0, "llm|coder|v2.5|r1|r1-0528|v3.1|qwen|qwen3",
                   "pack: conversation format (as detected)"),
     SP_FLOAT_ROW(data_args, fim_rate, "fim-rate", 0, 0, 1,
                  "pack: share of texts turned to fill-in-the-middle (0)"),
