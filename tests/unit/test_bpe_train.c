@@ -266,7 +266,7 @@ static void refusals_are_named(void **state)
     sp_error err = SP_ERROR_NONE;
     sp_bpe_vocab vocab;
     const char *a = write_file("a.txt", "abc abc", 7),
-               *b = write_file("b.jsonl", "{\"text\": \"x\"}\n{\"t\": 1}\n", 25);
+               *b = write_file("b.jsonl", "{\"text\": \"x\"}\n{\"t\": 1}\n", 23);
     assert_int_equal(train_files(&vocab, &a, 1, (recipe){"gpt-2", NULL, 0, 255, 1, 1}, &err), SP_E_ARGUMENT);
     assert_non_null(strstr(err.text, "a vocabulary of 255: expected 256"));
     assert_int_equal(train_files(&vocab, &a, 1, (recipe){"gpt-2", twice, 2, 300, 1, 1}, &err), SP_E_ARGUMENT);
