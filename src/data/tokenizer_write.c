@@ -173,7 +173,8 @@ sp_status sp_tokenizer_write_config(sp_buf *json, const sp_tokenizer_style *styl
         SP_TRY(sp_json_put_string(json, values[i], strlen(values[i]), err));
     }
     return sp_buf_printf(json, err,
-                         ",\n  \"clean_up_tokenization_spaces\": false,\n  \"tokenizer_class\": \"%s\"\n}\n",
+                         ",\n  \"unk_token\": null,\n  \"clean_up_tokenization_spaces\": false,\n  "
+                         "\"legacy\": true,\n  \"tokenizer_class\": \"%s\"\n}\n",
                          style->bos ? "LlamaTokenizerFast" : "PreTrainedTokenizerFast");
 }
 
