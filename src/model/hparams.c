@@ -98,13 +98,18 @@ static sp_status read_rope(sp_hparams *hp, const sp_json *config, sp_error *err)
     return read_real(rope, "high_freq_factor", 4.0, &rs->high_freq_factor, err);
 }
 
+static bool is_v3(const sp_json *config)
+{
+    const char *type = sp_json_string(sp_json_get(config, "model_type"), NULL);
+    return type && strcmp(type, "deepseek_v3") == 0;
+}
+
 static sp_status read_router(sp_hparams *hp, const sp_json *config, sp_error *err)
 {
     const char *method = sp_json_string(sp_json_get(config, "topk_method"), NULL);
     const char *scoring = sp_json_string(sp_json_get(config, "scoring_func"), NULL);
     /* Configs written by newer tools leave both out for V3; its gate is always bias-corrected sigmoid. */
-    const char *type = sp_json_string(sp_json_get(config, "model_type"), NULL);
-    bool v3 = type && strcmp(type, "deepseek_v3") == 0;
+    bool v3 = is_v3(config);
     if (!method) method = v3 ? "noaux_tc" : "greedy";
     if (!scoring) scoring = v3 ? "sigmoid" : "softmax";
     if (strcmp(method, "greedy") == 0)
@@ -136,6 +141,8 @@ static sp_status read_experts(sp_hparams *hp, const sp_json *config, sp_error *e
     SP_TRY(read_count(config, "n_group", 1, &hp->n_group, err));
     SP_TRY(read_count(config, "topk_group", 1, &hp->topk_group, err));
     SP_TRY(read_flag(config, "norm_topk_prob", &hp->norm_topk_prob, err));
+    if (!sp_json_get(config, "norm_topk_prob"))
+        hp->norm_topk_prob = is_v3(config); /* the vendor's defaults */
     SP_TRY(read_real(config, "routed_scaling_factor", 1.0, &hp->routed_scaling_factor, err));
     return read_router(hp, config, err);
 }
