@@ -10,7 +10,7 @@ expect_rc 0
 has_out 'sputnik 0.'
 run "$SPUTNIK" help
 expect_rc 0
-for command in chat run pull inspect tokenize logits perplexity convert synth bench; do
+for command in chat run pull inspect tokenize logits perplexity convert synth bench data; do
     has_out "  $command "
     run "$SPUTNIK" help $command
     expect_rc 0
