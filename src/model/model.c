@@ -88,6 +88,11 @@ sp_status sp_model_open(sp_model **model, const char *path, sp_error *err)
     if (!m) return sp_fail_nomem(err, "model", sizeof *m);
     sp_status status;
     SP_GOTO(done, status, sp_archive_open(&m->archive, path, err));
+    if (sp_archive_count(m->archive) == 0) {
+        status = sp_fail(err, SP_E_UNSUPPORTED,
+                         "model: \"%s\" holds no weights; such files serve tokenize and inspect", path);
+        goto done;
+    }
     SP_GOTO(done, status, sp_hparams_from_archive(&m->hp, m->archive, err));
     SP_GOTO(done, status, sp_weights_bind(&m->weights, &m->hp, m->archive, err));
     SP_GOTO(done, status, prepare_rope(m, err));

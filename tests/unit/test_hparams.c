@@ -207,6 +207,17 @@ static void tensors_are_checked_when_a_model_is_opened(void **state)
     rmdir(dir);
 }
 
+static void a_vocabulary_alone_is_no_model(void **state)
+{
+    (void)state;
+    const char *path = shared_path("tokenizers/gguf-vocab/ggml-vocab-deepseek-llm.gguf");
+    if (!path) skip();
+    sp_error err = SP_ERROR_NONE;
+    sp_model *model;
+    assert_int_equal(sp_model_open(&model, path, &err), SP_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "holds no weights"));
+}
+
 /* Opening and running survives the failure of any single allocation, and of all after it. */
 static void a_failed_allocation_is_survived(void **state)
 {
@@ -318,6 +329,7 @@ int main(void)
         cmocka_unit_test(parameter_counts_equal_the_published_ones),
         cmocka_unit_test(unusable_configs_are_refused_by_name),
         cmocka_unit_test(tensors_are_checked_when_a_model_is_opened),
+        cmocka_unit_test(a_vocabulary_alone_is_no_model),
         cmocka_unit_test(a_failed_allocation_is_survived),
         cmocka_unit_test(old_gguf_files_mean_the_published_rules),
     };
