@@ -281,12 +281,7 @@ typedef struct transposed_job {
 static const float *float_row(const sp_kernels *k, const sp_tensor *w, int64_t row, float *scratch)
 {
     if (w->dtype == SP_DTYPE_F32) return sp_tensor_row(w, row);
-    int64_t n = sp_tensor_cols(w);
-    k->unpack[w->dtype]((size_t)n, sp_tensor_row(w, row), scratch);
-    if (w->scale) {
-        const float *scale = w->scale + row / 128 * ((n + 127) / 128);
-        for (int64_t i = 0; i < n; i++) scratch[i] *= scale[i / 128];
-    }
+    sp_ops_unpack_row(k, w, row, scratch);
     return scratch;
 }
 

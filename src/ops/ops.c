@@ -143,7 +143,7 @@ typedef struct pick_job {
 } pick_job;
 
 /* F8 rows need their block scales; all other formats unpack as they are. */
-static void unpack_row(const sp_kernels *k, const sp_tensor *w, int64_t row, float *dst)
+void sp_ops_unpack_row(const sp_kernels *k, const sp_tensor *w, int64_t row, float *dst)
 {
     int64_t n = sp_tensor_cols(w);
     k->unpack[w->dtype]((size_t)n, sp_tensor_row(w, row), dst);
@@ -157,7 +157,7 @@ static void pick_rows(void *ctx, size_t begin, size_t end, int thread)
     (void)thread;
     const pick_job *job = ctx;
     for (size_t i = begin; i < end; i++)
-        unpack_row(job->ops->kernels, job->table, job->ids[i], sp_ops_row(job->y, (int64_t)i));
+        sp_ops_unpack_row(job->ops->kernels, job->table, job->ids[i], sp_ops_row(job->y, (int64_t)i));
 }
 
 /* Columns handed to a thread at once by sums over rows. */

@@ -44,4 +44,7 @@ typedef struct sp_product {
  * its bits depend on neither the threads nor the other products. */
 void sp_products_add(sp_ops *ops, const sp_product *products, int64_t n_products);
 
+/* A weight row as floats, F8 with its block scales applied; dst holds the row's elements. */
+void sp_ops_unpack_row(const sp_kernels *kernels, const sp_tensor *w, int64_t row, float *dst);
+
 #endif
