@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Checkpoints: folders `step-00001000` in the run's folder. Each is a Hugging Face model (config.json, model.safetensors in
+ * float32, tokenizer files, generation_config.json), so that every command and `transformers` open it, plus
+ *   optimizer.safetensors   "m.<name>", "v.<name>"
+ *   training.json           version, step, rows seen, random seed, statistics of the loss, fingerprint, and every file's size and
+ *                           SHA-256
+ * A checkpoint is written under a temporary name, its files and folder are flushed, and it appears by one rename: a kill at any
+ * moment and a full disk leave the ones before as they were. Loading verifies sizes and sums. */
+#ifndef SP_TRAIN_CHECKPOINT_H
+#define SP_TRAIN_CHECKPOINT_H
+
+#include "model/parameters.h"
+#include "train/optimizer.h"
+
+typedef struct sp_train_state {
+    int64_t step;   /* steps done */
+    int64_t tokens; /* seen, padding excluded */
+    uint64_t seed;
+    uint64_t fingerprint;
+    double loss_mean, loss_square; /* running mean and mean square (spike detection) */
+    double seconds;                /* of training so far */
+    int32_t n_ranks;               /* that wrote it */
+} sp_train_state;
+
+/* Write `run_dir`/step-%08lld; whole parameters and moments (all experts) must be here. tokenizer_dir may be NULL.
+ * n_keep > 0 removes the oldest beyond that number afterwards, never the last whole one. Errors: SP_E_IO, SP_E_NOMEM. */
+sp_status sp_checkpoint_save(const char *run_dir, const sp_parameters *parameters,
+                             const sp_optimizer *optimizer, const sp_train_state *state,
+                             const char *tokenizer_dir, int n_keep, sp_error *err);
+
+/* The newest checkpoint of run_dir that is whole; *path is NULL (and SP_OK) if there is none. Broken ones are skipped and
+ * their names appended to `skipped` (newline-separated, with the reason) if it is not NULL. Removes what a kill left half
+ * written. */
+sp_status sp_checkpoint_newest(char **path, const char *run_dir, sp_buf *skipped, sp_error *err);
+
+/* Check every sum, then read. SP_E_FORMAT names file and tensor. `optimizer` may be NULL (weights alone). Only tensors that are
+ * local in `parameters` are read. */
+sp_status sp_checkpoint_load(const char *path, sp_parameters *parameters, sp_optimizer *optimizer,
+                             sp_train_state *state, sp_error *err);
+
+#endif
