@@ -198,7 +198,7 @@ void sp_loader_locate(const sp_loader *l, uint64_t row, sp_row_place *place)
     place->last_document = sp_shard_find(&s->shard, tokens.end - 1);
 }
 
-static void fill_row(const sp_loader *l, uint64_t row, size_t out, sp_batch *b)
+static void fill_row(const sp_loader *l, uint64_t row, size_t out, sp_rows *b)
 {
     sp_row_place place;
     sp_loader_locate(l, row, &place);
@@ -215,13 +215,13 @@ static void fill_row(const sp_loader *l, uint64_t row, size_t out, sp_batch *b)
     }
 }
 
-void sp_loader_get_rows(const sp_loader *l, uint64_t first, uint32_t n, sp_batch *batch)
+void sp_loader_get_rows(const sp_loader *l, uint64_t first, uint32_t n, sp_rows *batch)
 {
     for (uint32_t i = 0; i < n; i++) fill_row(l, first + i, (size_t)i * l->options.n_tokens, batch);
 }
 
 sp_status sp_loader_get_batch(const sp_loader *l, uint64_t step, uint32_t rank, uint32_t n_ranks,
-                              sp_batch *batch, sp_error *err)
+                              sp_rows *batch, sp_error *err)
 {
     uint32_t rows = l->options.n_rows;
     if (n_ranks == 0 || rank >= n_ranks || rows % n_ranks)

@@ -40,19 +40,19 @@ sp_status sp_loader_open(sp_loader **loader, const sp_source *sources, size_t n_
 void sp_loader_close(sp_loader *loader); /* accepts NULL */
 
 /* Rows to fill; the arrays are the caller's. Padding: tokens and targets are `pad`, mask 0. */
-typedef struct sp_batch {
+typedef struct sp_rows {
     int32_t *tokens, *targets; /* (n, T) */
     uint8_t *mask;             /* (n, T) 1 where the target is learnt */
     int32_t
         *segments; /* (n, T) or NULL: the token's document, counted from 0 within the row; -1 in padding */
-} sp_batch;
+} sp_rows;
 
 /* Rows first .. first + n - 1 of the run (for schedules of the batch size). Cannot fail. */
-void sp_loader_get_rows(const sp_loader *loader, uint64_t first, uint32_t n, sp_batch *batch);
+void sp_loader_get_rows(const sp_loader *loader, uint64_t first, uint32_t n, sp_rows *batch);
 
 /* Rank's part of step `step`: B / n_ranks rows. SP_E_ARGUMENT unless n_ranks divides B and rank < n_ranks. */
 sp_status sp_loader_get_batch(const sp_loader *loader, uint64_t step, uint32_t rank, uint32_t n_ranks,
-                              sp_batch *batch, sp_error *err);
+                              sp_rows *batch, sp_error *err);
 
 /* Where row g comes from: tokens begin .. end - 1 of the source's shard. */
 typedef struct sp_row_place {

@@ -305,7 +305,7 @@ static void every_sequence_once_per_epoch(void **state)
         for (uint64_t row = 0; row < 3 * n; row++) {
             int32_t tokens[T], targets[T], segments[T];
             uint8_t mask[T];
-            sp_batch batch = {tokens, targets, mask, segments};
+            sp_rows batch = {tokens, targets, mask, segments};
             sp_row_place p;
             sp_loader_locate(loader, row, &p);
             assert_int_equal(p.epoch, row / n);
@@ -333,7 +333,7 @@ static void fetch(const sp_loader *loader, uint64_t step, uint32_t rank, uint32_
     int32_t targets[B * T], segments[B * T];
     uint8_t mask[B * T];
     sp_error err = SP_ERROR_NONE;
-    sp_batch batch = {out, targets, mask, segments};
+    sp_rows batch = {out, targets, mask, segments};
     assert_ok(sp_loader_get_batch(loader, step, rank, n_ranks, &batch, &err), err);
 }
 
@@ -354,7 +354,7 @@ static void any_step_alone_and_by_ranks(void **state)
         }
     }
     sp_error err = SP_ERROR_NONE;
-    sp_batch batch = {part, part, (uint8_t *)part, NULL};
+    sp_rows batch = {part, part, (uint8_t *)part, NULL};
     assert_int_equal(sp_loader_get_batch(loader, 0, 0, 5, &batch, &err), SP_E_ARGUMENT);
     assert_int_equal(sp_loader_get_batch(loader, 0, 2, 2, &batch, &err), SP_E_ARGUMENT);
     sp_loader_close(loader);
