@@ -218,6 +218,41 @@ done:
     return status;
 }
 
+sp_status sp_archive_create(sp_archive **archive, size_t capacity, sp_error *err)
+{
+    *archive = NULL;
+    sp_archive *a = sp_calloc(1, sizeof *a);
+    if (!a) return sp_fail_nomem(err, "archive", sizeof *a);
+    a->container = SP_CONTAINER_HF;
+    a->capacity = capacity;
+    a->path = sp_strdup("");
+    a->arena = sp_arena_create((size_t)1 << 16);
+    a->entries = sp_calloc(capacity, sizeof *a->entries);
+    bool complete = a->path && a->arena && a->entries;
+    sp_status status = complete ? sp_names_init(&a->names, capacity, err)
+                                : sp_fail_nomem(err, "archive", capacity * sizeof *a->entries);
+    if (status == SP_OK)
+        *archive = a;
+    else
+        sp_archive_close(a);
+    return status;
+}
+
+sp_status sp_archive_add(sp_archive *archive, const char *name, const sp_tensor *tensor, sp_error *err)
+{
+    size_t n = strlen(name) + 1, value = archive->n_entries;
+    char *copy = sp_arena_alloc(archive->arena, n);
+    if (!copy) return sp_fail_nomem(err, "tensor name", n);
+    memcpy(copy, name, n);
+    if (value == archive->capacity)
+        return sp_fail(err, SP_E_LIMIT, "archive: more than %zu tensors", archive->capacity);
+    if (!sp_names_add(&archive->names, copy, n - 1, &value))
+        return sp_fail(err, SP_E_FORMAT, "archive: tensor \"%s\" is there already", name);
+    archive->entries[archive->n_entries++] = (sp_entry){
+        .name = copy, .tensor = *tensor, .n_bytes = (uint64_t)sp_tensor_rows(tensor) * tensor->row_bytes};
+    return SP_OK;
+}
+
 void sp_archive_close(sp_archive *archive)
 {
     if (!archive) return;

@@ -30,6 +30,11 @@ typedef struct sp_entry {
 sp_status sp_archive_open(sp_archive **archive, const char *path, sp_error *err);
 void sp_archive_close(sp_archive *archive);
 
+/* An archive without files, of tensors in memory under Hugging Face names: a model that is being trained. At most
+ * `capacity` entries. sp_archive_add copies name and view; the data stay the caller's. SP_E_FORMAT if the name exists, SP_E_LIMIT beyond the capacity. */
+sp_status sp_archive_create(sp_archive **archive, size_t capacity, sp_error *err);
+sp_status sp_archive_add(sp_archive *archive, const char *name, const sp_tensor *tensor, sp_error *err);
+
 sp_container sp_archive_container(const sp_archive *archive);
 size_t sp_archive_count(const sp_archive *archive);
 const sp_entry *sp_archive_at(const sp_archive *archive, size_t i);           /* order of the file(s) */

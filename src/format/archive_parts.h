@@ -22,6 +22,7 @@ struct sp_archive {
     size_t n_files;
     sp_entry *entries;
     size_t n_entries;
+    size_t capacity; /* of entries, in an archive without files */
     sp_names names;  /* entry name -> index */
     sp_arena *arena; /* entry names, and copies of data that the file holds unaligned */
     sp_json *config, *generation_config, *tokenizer_config, *index;

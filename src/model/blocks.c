@@ -12,7 +12,28 @@ typedef struct layer_ctx {
     const sp_batch *batch;
     const sp_layer *w;
     int32_t cache_index;
+    int32_t watch_index;
 } layer_ctx;
+
+/* GGUF's rope_freqs.weight holds divisors g_i: omega_i' = omega_i / g_i. It stands in for llama3 scaling
+ * there. */
+sp_status sp_net_bind(sp_net *net, const sp_hparams *hp, const sp_weights *weights, double *omega,
+                      sp_error *err)
+{
+    int32_t dim = sp_hparams_rope_dim(hp);
+    sp_hparams_rope_frequencies(hp, omega);
+    const sp_tensor *divisors = weights->rope_divisors;
+    for (int32_t i = 0; divisors && i < dim / 2; i++) {
+        float g = ((const float *)divisors->data)[i];
+        if (!(g > 0.0f))
+            return sp_fail(err, SP_E_FORMAT, "model: tensor \"rope_freqs.weight\": value %d is not positive",
+                           i);
+        omega[i] /= g;
+    }
+    sp_rope rope = {dim, omega, (float)sp_hparams_rope_attention_factor(hp), hp->rope_interleaved};
+    *net = (sp_net){hp, weights, rope, (float)sp_hparams_softmax_scale(hp)};
+    return SP_OK;
+}
 
 /* Store the batch's new keys and values and describe the spans that attention reads; a stretch without a cache
  * reads the tensors themselves. v is NULL where values are the first columns of the keys. NULL when out of
@@ -149,6 +170,23 @@ static sp_route describe_route(const sp_hparams *hp, const sp_layer *w)
     };
 }
 
+/* Tell the trainer which experts were chosen; y with the layer's balance loss. */
+static sp_tensor *watch_experts(const layer_ctx *c, sp_tensor *y, const sp_tensor *logits,
+                                const sp_routing *routing)
+{
+    const sp_expert_watch *watch = c->batch->watch;
+    int64_t n = routing->n_experts;
+    for (int64_t e = 0; e < n; e++)
+        watch->counts[c->watch_index * n + e] = routing->offset[e + 1] - routing->offset[e];
+    sp_route_score score =
+        c->net->hp->scoring_func == SP_SCORING_SIGMOID ? SP_ROUTE_SIGMOID : SP_ROUTE_SOFTMAX;
+    sp_balance balance = {score, routing->top_k, watch->n_sequences, watch->begins};
+    sp_tensor *loss = sp_op_balance_loss(c->ops, logits, &balance);
+    if (!loss) return NULL;
+    watch->balance[c->watch_index] = *(const float *)loss->data;
+    return watch->balance_factor != 0.0f ? sp_op_attach(c->ops, y, loss, watch->balance_factor) : y;
+}
+
 /* Routed experts plus the shared expert, which has no gate and no scale. */
 static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
 {
@@ -164,6 +202,7 @@ static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
     sp_tensor *up = sp_op_linear_experts(ops, rows, w->experts.up, routing);
     sp_tensor *down = sp_op_linear_experts(ops, sp_op_swiglu(ops, gate, up), w->experts.down, routing);
     sp_tensor *y = sp_op_combine(ops, down, routing); /* (T, h) */
+    if (c->batch->watch && y) y = watch_experts(c, y, logits, routing);
     return w->shared.gate ? sp_op_add(ops, y, feed_forward(ops, x, &w->shared)) : y;
 }
 
@@ -184,7 +223,7 @@ sp_tensor *sp_net_forward(sp_ops *ops, const sp_net *net, const sp_batch *batch)
 {
     sp_tensor *x = sp_op_embed(ops, net->weights->embed, batch->tokens, batch->n_tokens);
     for (int32_t i = 0; i < net->hp->num_hidden_layers && x; i++) {
-        layer_ctx c = {ops, net, batch, &net->weights->layers[i], i};
+        layer_ctx c = {ops, net, batch, &net->weights->layers[i], i, i};
         x = run_layer(&c, x);
     }
     return sp_op_rms_norm(ops, x, net->weights->norm, (float)net->hp->rms_norm_eps);
@@ -195,15 +234,22 @@ sp_tensor *sp_net_logits(sp_ops *ops, const sp_net *net, const sp_tensor *hidden
     return sp_op_linear(ops, hidden, net->weights->head, NULL);
 }
 
-sp_tensor *sp_net_predict(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp, const sp_tensor *hidden,
-                          const sp_batch *batch)
+sp_tensor *sp_net_predict_hidden(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp,
+                                 const sp_tensor *hidden, const sp_batch *batch)
 {
     float eps = (float)net->hp->rms_norm_eps;
     sp_tensor *e =
         sp_op_rms_norm(ops, sp_op_embed(ops, mtp->embed, batch->tokens, batch->n_tokens), mtp->enorm, eps);
     sp_tensor *h = sp_op_rms_norm(ops, hidden, mtp->hnorm, eps);
     sp_tensor *u = sp_op_linear(ops, sp_op_concat(ops, e, h), mtp->eh_proj, NULL); /* (T, h) */
-    layer_ctx c = {ops, net, batch, &mtp->layer, 0};
+    int32_t index = net->hp->num_hidden_layers + (int32_t)(mtp - net->weights->mtp);
+    layer_ctx c = {ops, net, batch, &mtp->layer, 0, index};
     sp_tensor *s = u ? run_layer(&c, u) : NULL;
-    return sp_op_linear(ops, sp_op_rms_norm(ops, s, mtp->norm, eps), mtp->head, NULL);
+    return sp_op_rms_norm(ops, s, mtp->norm, eps);
+}
+
+sp_tensor *sp_net_predict(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp, const sp_tensor *hidden,
+                          const sp_batch *batch)
+{
+    return sp_op_linear(ops, sp_net_predict_hidden(ops, net, mtp, hidden, batch), mtp->head, NULL);
 }

@@ -26,6 +26,16 @@ typedef struct sp_stretch {
     int64_t position; /* of the first row */
 } sp_stretch;
 
+/* What a trainer wants to see of the expert layers, numbered as layers are, prediction layers last. Every pass
+ * sets it anew (so computing a layer twice counts once). */
+typedef struct sp_expert_watch {
+    float balance_factor; /* of the sequence-wise balance loss, which then joins the layer's output */
+    int n_sequences;
+    const int64_t *begins; /* (n_sequences + 1) rows */
+    int64_t *counts;       /* (layers, E) choices per expert */
+    float *balance;        /* (layers) the balance loss without its factor */
+} sp_expert_watch;
+
 /* Rows of one pass: T = n_tokens, stretches in order and without gaps. */
 typedef struct sp_batch {
     const int32_t *tokens;    /* (T), checked against the vocabulary */
@@ -33,6 +43,7 @@ typedef struct sp_batch {
     int64_t n_tokens;
     const sp_stretch *stretches;
     int n_stretches;
+    const sp_expert_watch *watch; /* NULL in inference */
 } sp_batch;
 
 /* Hidden states after the final norm, (T, h); NULL on failure (ops->status). */
@@ -42,9 +53,18 @@ sp_tensor *sp_net_forward(sp_ops *ops, const sp_net *net, const sp_batch *batch)
 sp_tensor *sp_net_logits(sp_ops *ops, const sp_net *net, const sp_tensor *hidden);
 
 /* Multi-token prediction: hidden states H_i (T, h) after the final norm and batch->tokens = the tokens
- * t_(i+1) -> logits (T, V) for t_(i+2). The stretches' caches are the layer's own (one layer). Position i is
+ * t_(i+1) -> hidden states (T, h), after the layer's norm, that mtp->head turns into the logits for t_(i+2). The stretches' caches are the layer's own (one layer). Position i is
  * that of H_i. */
+sp_tensor *sp_net_predict_hidden(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp,
+                                 const sp_tensor *hidden, const sp_batch *batch);
+
+/* The same followed by the head: logits (T, V). */
 sp_tensor *sp_net_predict(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp, const sp_tensor *hidden,
                           const sp_batch *batch);
+
+/* Fill net from hp and weights, which must outlive it like omega (rope_dim / 2 or more values, filled too). SP_E_FORMAT for
+ * a frequency divisor that is not positive. */
+sp_status sp_net_bind(sp_net *net, const sp_hparams *hp, const sp_weights *weights, double *omega,
+                      sp_error *err);
 
 #endif

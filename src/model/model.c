@@ -20,28 +20,12 @@ struct sp_model {
     char *name;
 };
 
-/* GGUF's rope_freqs.weight holds divisors g_i: omega_i' = omega_i / g_i. It stands in for llama3 scaling
- * there. */
-static sp_status prepare_rope(sp_model *m, sp_error *err)
+static sp_status prepare_net(sp_model *m, sp_error *err)
 {
     int32_t half = sp_hparams_rope_dim(&m->hp) / 2;
     m->omega = sp_calloc((size_t)half + 1, sizeof *m->omega);
     if (!m->omega) return sp_fail_nomem(err, "rotation table", (uint64_t)half * sizeof *m->omega);
-    sp_hparams_rope_frequencies(&m->hp, m->omega);
-    const sp_tensor *divisors = m->weights.rope_divisors;
-    for (int32_t i = 0; divisors && i < half; i++) {
-        float g = ((const float *)divisors->data)[i];
-        if (!(g > 0.0f))
-            return sp_fail(err, SP_E_FORMAT, "model: tensor \"rope_freqs.weight\": value %d is not positive",
-                           i);
-        m->omega[i] /= g;
-    }
-    m->net.rope = (sp_rope){sp_hparams_rope_dim(&m->hp), m->omega,
-                            (float)sp_hparams_rope_attention_factor(&m->hp), m->hp.rope_interleaved};
-    m->net.softmax_scale = (float)sp_hparams_softmax_scale(&m->hp);
-    m->net.hp = &m->hp;
-    m->net.weights = &m->weights;
-    return SP_OK;
+    return sp_net_bind(&m->net, &m->hp, &m->weights, m->omega, err);
 }
 
 static bool gguf_has_vocabulary(const sp_gguf *gguf)
@@ -95,7 +79,7 @@ sp_status sp_model_open(sp_model **model, const char *path, sp_error *err)
     }
     SP_GOTO(done, status, sp_hparams_from_archive(&m->hp, m->archive, err));
     SP_GOTO(done, status, sp_weights_bind(&m->weights, &m->hp, m->archive, err));
-    SP_GOTO(done, status, prepare_rope(m, err));
+    SP_GOTO(done, status, prepare_net(m, err));
     SP_GOTO(done, status, load_name(m, path, err));
     SP_GOTO(done, status, load_tokenizer(m, path, err));
     m->format = m->tokenizer ? sp_chat_format_detect(m->tokenizer) : SP_CHAT_NONE;

@@ -17,7 +17,8 @@ typedef struct binder {
     const sp_hparams *hp;
     const sp_archive *archive;
     bool hf;
-    int32_t layer; /* -1 for global tensors */
+    bool in_memory; /* vectors are float32 already and may change: no copies */
+    int32_t layer;  /* -1 for global tensors */
     sp_status status;
     sp_error *err;
 } binder;
@@ -107,7 +108,7 @@ static const sp_tensor *accept(binder *b, const sp_entry *entry, int n_dims, con
     int64_t count = 1;
     for (int i = 0; i < n_dims; i++) count *= shape[i];
     b->weights->n_params += count;
-    return n_dims == 1 ? copy_vector(b, &entry->tensor) : &entry->tensor;
+    return n_dims == 1 && !b->in_memory ? copy_vector(b, &entry->tensor) : &entry->tensor;
 }
 
 /* Bind a tensor that may be absent; a shape of zeros past the first means fewer dimensions. */
@@ -305,7 +306,14 @@ sp_status sp_weights_bind(sp_weights *weights, const sp_hparams *hp, const sp_ar
     memset(weights, 0, sizeof *weights);
     weights->arena = sp_arena_create(1 << 18);
     if (!weights->arena) return sp_fail_nomem(err, "model weights", 0);
-    binder b = {weights, hp, archive, sp_archive_container(archive) == SP_CONTAINER_HF, -1, SP_OK, err};
+    binder b = {.weights = weights,
+                .hp = hp,
+                .archive = archive,
+                .hf = sp_archive_container(archive) == SP_CONTAINER_HF,
+                .in_memory = sp_archive_file_count(archive) == 0,
+                .layer = -1,
+                .status = SP_OK,
+                .err = err};
     weights->layers = allocate(&b, (size_t)hp->num_hidden_layers, sizeof *weights->layers);
     bind_globals(&b);
     for (int32_t i = 0; i < hp->num_hidden_layers && b.status == SP_OK; i++)

@@ -191,4 +191,8 @@ typedef struct sp_balance {
  * among the K best by score (no bias, no groups), is a constant of the backward pass. */
 sp_tensor *sp_op_balance_loss(sp_ops *ops, const sp_tensor *logits, const sp_balance *balance);
 
+/* x (a view); factor times loss (1, 1) joins what is minimised: the backward pass gives loss the gradient
+ * `factor`. So a block can have a loss of its own and still return one tensor. x is dense. */
+sp_tensor *sp_op_attach(sp_ops *ops, const sp_tensor *x, const sp_tensor *loss, float factor);
+
 #endif
