@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* AdamW, and the split between it and Muon (muon.c). Parameters are cut into pieces of fixed length, which the threads
+ * share; an element's update needs its own moments alone, and a sum of squares adds pieces in order, so that the bits
+ * depend on neither the threads nor the range that is updated. Start at sp_optimizer_update(). */
+#include "train/optimizer.h"
+
+#include <math.h>
+
+#include "train/muon.h"
+
+#define PIECE 16384    /* elements: 256 KiB of traffic, in the second cache */
+#define MAX_PIECES 256 /* of one job, on the stack */
+
+typedef struct piece {
+    int64_t begin, n;
+    float step, keep; /* AdamW: lr / (1 - beta1^t), 1 - lr decay */
+    double sum;       /* of squares */
+} piece;
+
+typedef struct job {
+    piece pieces[MAX_PIECES];
+    size_t n;
+    float *w, *m, *v;
+    const float *g;
+    float grad_scale, beta1, beta2, rest1, rest2, unbias2, eps;
+} job;
+
+sp_status sp_optimizer_create(sp_optimizer **optimizer, const sp_parameters *parameters,
+                              const sp_optimizer_options *options, sp_error *err)
+{
+    size_t n = (size_t)parameters->n_floats;
+    sp_optimizer *o = sp_calloc(1, sizeof *o);
+    *optimizer = NULL;
+    if (!o) return sp_fail_nomem(err, "optimizer", sizeof *o);
+    o->options = *options;
+    o->m = sp_calloc(n, sizeof(float));
+    o->v = sp_calloc(n, sizeof(float));
+    if (!o->m || !o->v) {
+        sp_optimizer_destroy(o);
+        return sp_fail_nomem(err, "moments of the optimizer", 2 * n * sizeof(float));
+    }
+    *optimizer = o;
+    return SP_OK;
+}
+
+void sp_optimizer_destroy(sp_optimizer *optimizer)
+{
+    if (!optimizer) return;
+    sp_free(optimizer->m);
+    sp_free(optimizer->v);
+    sp_free(optimizer);
+}
+
+/* --- sums of squares --------------------------------------------------------------------------------------- */
+
+static void square_pieces(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    job *j = ctx;
+    for (size_t p = begin; p < end; p++) {
+        const float *x = j->g + j->pieces[p].begin;
+        int64_t n = j->pieces[p].n, i = 0;
+        double lanes[16] = {0}, sum = 0;
+        for (; i + 16 <= n; i += 16)
+            for (int l = 0; l < 16; l++) lanes[l] += (double)x[i + l] * (double)x[i + l];
+        for (; i < n; i++) sum += (double)x[i] * (double)x[i];
+        for (int l = 0; l < 16; l++) sum += lanes[l];
+        j->pieces[p].sum = sum;
+    }
+}
+
+/* Cut what is left of a parameter, *done elements in, into the free pieces of j. */
+static void cut_pieces(job *j, const sp_parameter *p, int64_t *done)
+{
+    int64_t count = sp_parameter_count(p);
+    for (; *done < count && j->n < MAX_PIECES; *done += PIECE) {
+        int64_t n = count - *done < PIECE ? count - *done : PIECE;
+        j->pieces[j->n++] = (piece){.begin = p->begin + *done, .n = n};
+    }
+}
+
+double sp_gradient_square(const sp_parameters *parameters, const float *grads, size_t first, size_t end,
+                          sp_pool *pool)
+{
+    job j = {.g = grads};
+    double total = 0;
+    for (size_t i = first; i < end; i++) {
+        const sp_parameter *p = &parameters->items[i];
+        if (!sp_parameter_is_local(p) || p->kind == SP_PARAMETER_BALANCE) continue;
+        double sum = 0;
+        for (int64_t done = 0; done < sp_parameter_count(p); j.n = 0) {
+            cut_pieces(&j, p, &done);
+            sp_pool_run(pool, j.n, 1, square_pieces, &j);
+            for (size_t k = 0; k < j.n; k++) sum += j.pieces[k].sum;
+        }
+        total += sum;
+    }
+    return total;
+}
+
+/* --- AdamW ------------------------------------------------------------------------------------------------- */
+
+static void adamw_piece(const job *j, const piece *p)
+{
+    float *restrict w = j->w + p->begin, *restrict m = j->m + p->begin, *restrict v = j->v + p->begin;
+    const float *restrict grads = j->g + p->begin;
+    const float scale = j->grad_scale, beta1 = j->beta1, beta2 = j->beta2, rest1 = j->rest1, rest2 = j->rest2;
+    const float unbias2 = j->unbias2, eps = j->eps, step = p->step, keep = p->keep;
+    for (int64_t i = 0; i < p->n; i++) {
+        float g = grads[i] * scale;
+        float mean = beta1 * m[i] + rest1 * g, square = beta2 * v[i] + rest2 * (g * g);
+        m[i] = mean;
+        v[i] = square;
+        w[i] = keep * w[i] - step * mean / (sqrtf(square) * unbias2 + eps);
+    }
+}
+
+static void adamw_pieces(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const job *j = ctx;
+    for (size_t p = begin; p < end; p++) adamw_piece(j, &j->pieces[p]);
+}
+
+static void run_pieces(job *j, sp_pool *pool)
+{
+    sp_pool_run(pool, j->n, 1, adamw_pieces, j);
+    j->n = 0;
+}
+
+static bool is_decayed(const sp_parameter *p)
+{
+    return p->kind != SP_PARAMETER_NORM && p->kind != SP_PARAMETER_BIAS;
+}
+
+static void update_adamw(const sp_optimizer *o, sp_parameters *parameters, const float *grads,
+                         const sp_update *update, sp_pool *pool)
+{
+    const sp_optimizer_options *options = &o->options;
+    double t = (double)update->step;
+    double unbias1 = 1.0 / (1.0 - pow(options->beta1, t));
+    job j = {.w = parameters->values,
+             .m = o->m,
+             .v = o->v,
+             .g = grads,
+             .grad_scale = (float)update->grad_scale,
+             .beta1 = (float)options->beta1,
+             .beta2 = (float)options->beta2,
+             .rest1 = (float)(1.0 - options->beta1),
+             .rest2 = (float)(1.0 - options->beta2),
+             .unbias2 = (float)(1.0 / sqrt(1.0 - pow(options->beta2, t))),
+             .eps = (float)options->eps};
+    for (size_t i = update->first; i < update->end; i++) {
+        const sp_parameter *p = &parameters->items[i];
+        if (!sp_parameter_is_local(p) || p->kind == SP_PARAMETER_BALANCE) continue;
+        if (options->kind == SP_OPTIMIZER_MUON && sp_muon_takes(p)) continue;
+        bool outer = p->kind == SP_PARAMETER_EMBED || p->kind == SP_PARAMETER_HEAD;
+        double lr = outer ? update->lr * options->embed_lr_factor : update->lr;
+        double decay = is_decayed(p) ? options->weight_decay : 0.0;
+        for (int64_t done = 0; done < sp_parameter_count(p);) {
+            size_t from = j.n;
+            cut_pieces(&j, p, &done);
+            for (size_t k = from; k < j.n; k++) {
+                j.pieces[k].step = (float)(lr * unbias1);
+                j.pieces[k].keep = (float)(1.0 - lr * decay);
+            }
+            if (j.n == MAX_PIECES) run_pieces(&j, pool);
+        }
+    }
+    run_pieces(&j, pool);
+}
+
+sp_status sp_optimizer_update(sp_optimizer *optimizer, sp_parameters *parameters, const float *grads,
+                              const sp_update *update, sp_ops *ops, sp_error *err)
+{
+    const sp_optimizer_options *options = &optimizer->options;
+    if (options->kind == SP_OPTIMIZER_MUON) {
+        sp_muon muon = {optimizer->m, options->momentum, update->lr, options->weight_decay,
+                        update->grad_scale};
+        SP_TRY(sp_muon_update(&muon, parameters, grads, update->first, update->end, ops, err));
+    }
+    update_adamw(optimizer, parameters, grads, update, ops->pool);
+    return SP_OK;
+}
