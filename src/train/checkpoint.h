@@ -38,4 +38,7 @@ sp_status sp_checkpoint_newest(char **path, const char *run_dir, sp_buf *skipped
 sp_status sp_checkpoint_load(const char *path, sp_parameters *parameters, sp_optimizer *optimizer,
                              sp_train_state *state, sp_error *err);
 
+/* Remove every checkpoint of run_dir, whole or not; other files stay. A folder that is not there is fine. */
+sp_status sp_checkpoint_remove_all(const char *run_dir, sp_error *err);
+
 #endif

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT */
+/* The training loop. A step: fetch its rows, run passes that add up gradients, join the processes' shares, check, clip, update,
+ * move the experts' biases. Start at sp_trainer_run(); the parts of a step stand above it in their order. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "train/parallel.h"
+#include "train/pass.h"
+
+struct sp_trainer {
+    const sp_train_config *config;
+    sp_comm *comm;
+    sp_train_events events;
+    sp_pool *pool;
+    sp_arena *arena;
+    sp_ops ops;
+    sp_loader *loader, *validation;
+    sp_loader_options shape;
+    sp_parameters *parameters;
+    sp_optimizer *optimizer;
+    sp_parallel *parallel;
+    float *grads;    /* (n_floats) */
+    int64_t *counts; /* (layers, E) choices of this step */
+    float *loads;    /* (layers, E) */
+    sp_train_state state;
+    sp_metrics *metrics; /* rank 0 */
+    double peak;         /* floating-point operations per second */
+    double token_flops, pair_flops;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool is_first_rank(const sp_trainer *t)
+{
+    return sp_comm_rank(t->comm) == 0;
+}
+
+static void notice(const sp_trainer *t, const char *text)
+{
+    if (t->events.on_notice && is_first_rank(t)) t->events.on_notice(t->events.ctx, text);
+}
+
+static int64_t layers_of(const sp_hparams *hp)
+{
+    return hp->num_hidden_layers + hp->num_nextn_predict_layers;
+}
+
+/* --- one step ---------------------------------------------------------------------------------------------------------- */
+
+/* The passes of this process in a step. */
+typedef struct step_rows {
+    sp_passage *passages;
+    size_t n;
+    double n_targets, n_seconds, n_sequences; /* of all processes */
+    double n_pairs;                           /* of this one */
+} step_rows;
+
+static void clear_rows(step_rows *rows)
+{
+    for (size_t i = 0; i < rows->n; i++) sp_passage_clear(&rows->passages[i]);
+    sp_free(rows->passages);
+    memset(rows, 0, sizeof *rows);
+}
+
+/* Rows [first, first + n) of a loader, this process's share of them in micro-batches. */
+static sp_status load_rows(sp_trainer *t, const sp_loader *loader, uint64_t first, int64_t n, step_rows *rows,
+                           sp_error *err)
+{
+    memset(rows, 0, sizeof *rows);
+    int64_t size = sp_comm_size(t->comm), rank = sp_comm_rank(t->comm), micro = t->config->micro_rows;
+    int64_t begin = n * rank / size, end = n * (rank + 1) / size;
+    size_t n_passes = (size_t)((end - begin + micro - 1) / micro);
+    rows->passages = sp_calloc(n_passes + 1, sizeof *rows->passages);
+    if (!rows->passages) return sp_fail_nomem(err, "rows of a step", n_passes * sizeof *rows->passages);
+    double totals[3] = {0, 0, 0};
+    for (; begin < end; begin += micro) {
+        uint32_t count = (uint32_t)(end - begin < micro ? end - begin : micro);
+        sp_passage *p = &rows->passages[rows->n];
+        SP_TRY(sp_passage_load(p, loader, &t->shape, first + (uint64_t)begin, count,
+                               t->config->document_attention, err));
+        rows->n++;
+        totals[0] += (double)p->n_targets;
+        totals[1] += (double)p->n_seconds;
+        totals[2] += p->n_sequences;
+        rows->n_pairs += p->n_pairs;
+    }
+    SP_TRY(sp_comm_sum(t->comm, totals, 3, err));
+    rows->n_targets = totals[0];
+    rows->n_seconds = totals[1];
+    rows->n_sequences = totals[2];
+    return SP_OK;
+}
+
+static double over(double a, double b)
+{
+    return b > 0 ? a / b : 0.0;
+}
+
+static sp_status run_passes(sp_trainer *t, const step_rows *rows, bool learn, sp_pass_sums *sums,
+                            sp_error *err)
+{
+    const sp_train_config *c = t->config;
+    sp_pass_options options = {
+        .loss_scale = over(1.0, rows->n_targets),
+        .mtp_scale = over(sp_schedule_mtp_weight(&c->schedule, t->state.step), rows->n_seconds),
+        .balance_factor = over(c->balance_factor, rows->n_sequences),
+        .recompute = c->recompute,
+        .bf16_activations = c->bf16_activations,
+        .fp8 = c->fp8,
+    };
+    for (size_t i = 0; i < rows->n; i++)
+        SP_TRY(sp_pass_run(&t->ops, t->parameters, &rows->passages[i], &options, learn ? t->grads : NULL,
+                           learn ? t->counts : NULL, sums, err));
+    /* sums is a struct of doubles */
+    return sp_comm_sum(t->comm, (double *)sums, sizeof *sums / sizeof(double), err);
+}
+
+/* A loss that is no number or has jumped. The running statistics follow the last hundred steps or so. */
+static sp_status check_loss(sp_trainer *t, double loss, double grad_norm, sp_error *err)
+{
+    sp_train_state *s = &t->state;
+    double deviation = sqrt(fmax(s->loss_square - s->loss_mean * s->loss_mean, 0.0));
+    double limit = s->loss_mean + t->config->spike_factor * fmax(deviation, 0.02 * fabs(s->loss_mean));
+    if (!isfinite(loss) || !isfinite(grad_norm))
+        return sp_fail(err, SP_E_RANGE, "step %lld: the loss (%g) or the gradient's norm (%g) is no number",
+                       (long long)s->step, loss, grad_norm);
+    if (t->config->spike_factor > 0 && s->step > 100 && loss > limit)
+        return sp_fail(err, SP_E_RANGE,
+                       "step %lld: the loss jumped to %.4f from a mean of %.4f (deviation %.4f)",
+                       (long long)s->step, loss, s->loss_mean, deviation);
+    double share = s->step < 100 ? 1.0 / (double)(s->step + 1) : 0.01;
+    s->loss_mean += share * (loss - s->loss_mean);
+    s->loss_square += share * (loss * loss - s->loss_square);
+    return SP_OK;
+}
+
+/* Auxiliary-loss-free balancing (DeepSeek-V3 report, 2.1.2): an overloaded expert's bias falls, an underloaded one's rises. */
+static sp_status balance_experts(sp_trainer *t, double *max_load, sp_error *err)
+{
+    const sp_hparams *hp = &t->parameters->hp;
+    int64_t n_experts = hp->n_routed_experts, n = layers_of(hp) * n_experts;
+    double rate = sp_schedule_bias_rate(&t->config->schedule, t->state.step);
+    *max_load = 0.0;
+    if (n_experts == 0) return SP_OK;
+    SP_TRY(sp_parallel_sum_counts(t->parallel, t->counts, n, err));
+    for (int64_t layer = 0; layer < layers_of(hp); layer++) {
+        const int64_t *counts = t->counts + layer * n_experts;
+        double total = 0.0;
+        for (int64_t e = 0; e < n_experts; e++) total += (double)counts[e];
+        double mean = total / (double)n_experts;
+        for (int64_t e = 0; e < n_experts; e++) {
+            double load = over((double)counts[e], mean);
+            t->loads[layer * n_experts + e] = (float)load;
+            *max_load = fmax(*max_load, load);
+        }
+        const sp_layer *w = layer < hp->num_hidden_layers
+                                ? &t->parameters->weights.layers[layer]
+                                : &t->parameters->weights.mtp[layer - hp->num_hidden_layers].layer;
+        float *bias = w->router_bias ? w->router_bias->data : NULL;
+        for (int64_t e = 0; bias && e < n_experts; e++)
+            bias[e] += (float)(rate * (((double)counts[e] < mean) - ((double)counts[e] > mean)));
+    }
+    return SP_OK;
+}
+
+static sp_status update(sp_trainer *t, double *grad_norm, double loss, sp_error *err)
+{
+    const sp_train_config *c = t->config;
+    double square;
+    SP_TRY(sp_parallel_reduce(t->parallel, t->grads, &square, err));
+    *grad_norm = sqrt(square);
+    SP_TRY(check_loss(t, loss, *grad_norm, err));
+    bool clipped = c->clip > 0 && *grad_norm > c->clip;
+    sp_update u = {.step = t->state.step + 1,
+                   .lr = sp_schedule_lr(&c->schedule, t->state.step),
+                   .grad_scale = clipped ? c->clip / *grad_norm : 1.0};
+    sp_parallel_range(t->parallel, &u.first, &u.end);
+    sp_arena_reset(t->arena);
+    sp_ops_init(&t->ops, t->pool, t->arena);
+    SP_TRY(sp_optimizer_update(t->optimizer, t->parameters, t->grads, &u, &t->ops, err));
+    return sp_parallel_gather(t->parallel, err);
+}
+
+static void describe_step(const sp_trainer *t, const sp_pass_sums *sums, sp_step_metrics *m)
+{
+    const sp_hparams *hp = &t->parameters->hp;
+    m->loss = over(sums->loss, sums->n_targets);
+    m->mtp_loss = over(sums->mtp_loss, sums->n_seconds);
+    m->balance_loss = t->config->balance_factor * over(sums->balance, sums->n_sequences);
+    m->n_layers = (int32_t)layers_of(hp);
+    m->n_experts = hp->n_routed_experts;
+    m->loads = t->loads;
+    m->validation_loss = m->validation_mtp_accuracy = -1.0;
+}
+
+sp_status sp_trainer_step(sp_trainer *t, sp_step_metrics *m, sp_error *err)
+{
+    const sp_schedule *schedule = &t->config->schedule;
+    const sp_hparams *hp = &t->parameters->hp;
+    double start = now();
+    step_rows rows;
+    sp_pass_sums sums = {0};
+    memset(m, 0, sizeof *m);
+    memset(t->grads, 0, (size_t)t->parameters->n_floats * sizeof *t->grads);
+    memset(t->counts, 0, (size_t)(layers_of(hp) * hp->n_routed_experts) * sizeof *t->counts);
+    m->rows = (double)sp_schedule_rows(schedule, t->state.step);
+    m->lr = sp_schedule_lr(schedule, t->state.step);
+    sp_status status;
+    SP_GOTO(done, status,
+            load_rows(t, t->loader, (uint64_t)sp_schedule_first_row(schedule, t->state.step),
+                      (int64_t)m->rows, &rows, err));
+    SP_GOTO(done, status, run_passes(t, &rows, true, &sums, err));
+    describe_step(t, &sums, m);
+    SP_GOTO(done, status, update(t, &m->grad_norm, m->loss, err));
+    SP_GOTO(done, status, balance_experts(t, &m->max_load, err));
+    double seconds = now() - start;
+    t->state.step++;
+    t->state.tokens += (int64_t)sums.n_tokens;
+    t->state.seconds += seconds;
+    m->step = t->state.step;
+    m->tokens = t->state.tokens;
+    m->seconds = t->state.seconds;
+    m->tokens_per_s = sums.n_tokens / seconds;
+    double flops = t->token_flops * sums.n_tokens / sp_comm_size(t->comm) + t->pair_flops * rows.n_pairs;
+    m->peak_share = over(flops / seconds, t->peak);
+done:
+    clear_rows(&rows);
+    return status;
+}
+
+sp_status sp_trainer_validate(sp_trainer *t, sp_step_metrics *m, sp_error *err)
+{
+    step_rows rows;
+    sp_pass_sums sums = {0};
+    if (!t->validation) return SP_OK;
+    sp_status status;
+    SP_GOTO(done, status, load_rows(t, t->validation, 0, t->config->validate_rows, &rows, err));
+    SP_GOTO(done, status, run_passes(t, &rows, false, &sums, err));
+    m->validation_loss = over(sums.loss, sums.n_targets);
+    m->validation_mtp_accuracy = sums.n_seconds > 0 ? sums.mtp_hits / sums.n_seconds : -1.0;
+done:
+    clear_rows(&rows);
+    return status;
+}
+
+/* --- the run ----------------------------------------------------------------------------------------------------------- */
+
+static sp_status save(sp_trainer *t, sp_error *err)
+{
+    const sp_train_config *c = t->config;
+    t->state.n_ranks = sp_comm_size(t->comm);
+    sp_parameters *whole;
+    sp_optimizer *moments;
+    SP_TRY(sp_parallel_collect(t->parallel, &whole, &moments, err));
+    sp_status status = SP_OK;
+    if (is_first_rank(t))
+        status = sp_checkpoint_save(c->out, whole, moments, &t->state, c->tokenizer, c->checkpoint_keep, err);
+    sp_parallel_release(t->parallel, whole, moments);
+    return sp_parallel_agree(t->parallel, status, err);
+}
+
+static sp_status write_report(const sp_trainer *t, sp_error *err)
+{
+    if (!is_first_rank(t)) return SP_OK;
+    char *html = sp_path_join(t->config->out, "report.html"),
+         *lines = sp_path_join(t->config->out, "metrics.jsonl");
+    sp_status status = html && lines ? sp_report_write(html, lines, t->config->out, t->config->text, err)
+                                     : sp_fail_nomem(err, "report", 0);
+    sp_free(html);
+    sp_free(lines);
+    return status;
+}
+
+static bool is_due(int64_t step, int64_t every, int64_t steps)
+{
+    return step == steps || (every > 0 && step % every == 0);
+}
+
+/* What happens between two steps. */
+static sp_status after_step(sp_trainer *t, sp_step_metrics *m, bool stop, sp_error *err)
+{
+    const sp_train_config *c = t->config;
+    int64_t steps = c->schedule.steps;
+    if (is_due(m->step, c->validate_every, steps)) SP_TRY(sp_trainer_validate(t, m, err));
+    if (t->metrics) SP_TRY(sp_metrics_put(t->metrics, m, err));
+    if (t->events.on_step && is_first_rank(t) && is_due(m->step, c->log_every, steps))
+        t->events.on_step(t->events.ctx, m);
+    if (!stop && !is_due(m->step, c->checkpoint_every, steps)) return SP_OK;
+    SP_TRY(save(t, err));
+    return write_report(t, err);
+}
+
+/* Any process may have been told to stop. */
+static sp_status ask_to_stop(sp_trainer *t, bool *stop, sp_error *err)
+{
+    double votes = t->events.should_stop && t->events.should_stop(t->events.ctx);
+    SP_TRY(sp_comm_sum(t->comm, &votes, 1, err));
+    *stop = votes > 0;
+    return SP_OK;
+}
+
+sp_status sp_trainer_run(sp_trainer *t, sp_error *err)
+{
+    bool stop = false;
+    while (t->state.step < t->config->schedule.steps && !stop) {
+        sp_step_metrics m;
+        SP_TRY(sp_trainer_step(t, &m, err));
+        SP_TRY(ask_to_stop(t, &stop, err));
+        SP_TRY(after_step(t, &m, stop, err));
+    }
+    return SP_OK;
+}
+
+/* --- setting up -------------------------------------------------------------------------------------------------------- */
+
+#define PEAK_SIZE 768
+
+/* The machine's ceiling for this run: its own matrix product on this run's threads, best of some. */
+static sp_status measure_peak(sp_trainer *t, sp_error *err)
+{
+    size_t n = (size_t)PEAK_SIZE * PEAK_SIZE;
+    sp_arena_reset(t->arena);
+    sp_ops_init(&t->ops, t->pool, t->arena);
+    float *x = sp_arena_alloc(t->arena, 3 * n * sizeof *x);
+    if (!x) return sp_fail_nomem(err, "peak measurement", 3 * n * sizeof *x);
+    for (size_t i = 0; i < 3 * n; i++) x[i] = (float)(i % 7) * 0.01f;
+    t->peak = sp_pass_measure_peak(&t->ops, PEAK_SIZE, x);
+    return SP_OK;
+}
+
+static sp_status open_data(sp_trainer *t, sp_error *err)
+{
+    const sp_train_config *c = t->config;
+    t->shape = (sp_loader_options){.n_tokens = (uint32_t)c->sequence,
+                                   .n_rows = (uint32_t)c->schedule.rows,
+                                   .seed = c->seed,
+                                   .cut = c->cut,
+                                   .pad = 0};
+    SP_TRY(sp_loader_open(&t->loader, c->train, c->n_train, &t->shape, err));
+    for (size_t i = 0; i < c->n_train; i++)
+        if ((int64_t)sp_loader_shard(t->loader, i)->vocab_size > c->hp.vocab_size)
+            return sp_fail(err, SP_E_ARGUMENT, "%s: its vocabulary has %u ids, the model only %d",
+                           c->train[i].path, sp_loader_shard(t->loader, i)->vocab_size, c->hp.vocab_size);
+    if (c->n_validation == 0) return SP_OK;
+    return sp_loader_open(&t->validation, c->validation, c->n_validation, &t->shape, err);
+}
+
+static sp_status allocate(sp_trainer *t, sp_error *err)
+{
+    const sp_train_config *c = t->config;
+    const sp_hparams *hp = &c->hp;
+    size_t n_loads = (size_t)(layers_of(hp) * hp->n_routed_experts);
+    t->arena = sp_arena_create((size_t)16 << 20);
+    if (!t->arena) return sp_fail_nomem(err, "trainer", (size_t)16 << 20);
+    SP_TRY(sp_pool_create(&t->pool, c->threads, err));
+    sp_ops_init(&t->ops, t->pool, t->arena);
+    SP_TRY(sp_parameters_create(&t->parameters, hp, sp_parallel_experts(t->comm, c), err));
+    SP_TRY(sp_optimizer_create(&t->optimizer, t->parameters, &c->optimizer, err));
+    SP_TRY(sp_parallel_create(&t->parallel, t->comm, c, t->parameters, t->optimizer, t->pool, err));
+    size_t n_bytes = (size_t)t->parameters->n_floats * sizeof *t->grads;
+    t->grads = sp_aligned_alloc(64, n_bytes);
+    t->counts = sp_calloc(n_loads + 1, sizeof *t->counts);
+    t->loads = sp_calloc(n_loads + 1, sizeof *t->loads);
+    if (!t->grads || !t->counts || !t->loads) return sp_fail_nomem(err, "gradients", n_bytes);
+    sp_pass_flops(hp, &t->token_flops, &t->pair_flops);
+    return measure_peak(t, err);
+}
+
+static sp_status load_newest(sp_trainer *t, sp_start start, sp_error *err)
+{
+    const sp_train_config *c = t->config;
+    char *path = NULL;
+    sp_buf skipped = {NULL, 0, 0};
+    sp_status status = SP_OK;
+    if (start == SP_START_RESTART && is_first_rank(t))
+        SP_GOTO(done, status, sp_checkpoint_remove_all(c->out, err));
+    SP_GOTO(done, status, sp_comm_barrier(t->comm, err));
+    SP_GOTO(done, status, sp_checkpoint_newest(&path, c->out, &skipped, err));
+    if (skipped.len) notice(t, skipped.data);
+    if (!path) goto done;
+    if (start == SP_START_NEW) {
+        status =
+            sp_fail(err, SP_E_ARGUMENT,
+                    "%s holds checkpoints; --resume goes on from the newest, --restart begins anew", c->out);
+        goto done;
+    }
+    SP_GOTO(done, status, sp_checkpoint_load(path, t->parameters, t->optimizer, &t->state, err));
+    if (t->state.fingerprint != sp_train_config_fingerprint(c)) {
+        status = sp_fail(err, SP_E_ARGUMENT,
+                         "%s belongs to a run with another model, data, optimizer or seed", path);
+        goto done;
+    }
+    notice(t, path);
+done:
+    sp_buf_clear(&skipped);
+    sp_free(path);
+    return status;
+}
+
+static sp_status open_metrics(sp_trainer *t, sp_error *err)
+{
+    if (!is_first_rank(t)) return SP_OK;
+    char *path = sp_path_join(t->config->out, "metrics.jsonl");
+    if (!path) return sp_fail_nomem(err, "metrics", 0);
+    sp_status status = sp_metrics_open(&t->metrics, path, t->state.step, err);
+    sp_free(path);
+    return status;
+}
+
+static sp_status set_up(sp_trainer *t, sp_start start, sp_error *err)
+{
+    const sp_train_config *c = t->config;
+    SP_TRY(sp_dir_create(c->out, err));
+    SP_TRY(open_data(t, err));
+    SP_TRY(allocate(t, err));
+    sp_parameters_draw(t->parameters, c->seed, c->init_deviation, c->scale_residual);
+    t->state.seed = c->seed;
+    t->state.fingerprint = sp_train_config_fingerprint(c);
+    SP_TRY(load_newest(t, start, err));
+    return open_metrics(t, err);
+}
+
+sp_status sp_trainer_create(sp_trainer **trainer, const sp_train_config *config, sp_comm *comm,
+                            sp_start start, const sp_train_events *events, sp_error *err)
+{
+    *trainer = NULL;
+    sp_trainer *t = sp_calloc(1, sizeof *t);
+    if (!t) return sp_fail_nomem(err, "trainer", sizeof *t);
+    t->config = config;
+    t->comm = comm;
+    if (events) t->events = *events;
+    sp_status status = set_up(t, start, err);
+    if (status == SP_OK)
+        *trainer = t;
+    else
+        sp_trainer_destroy(t);
+    return status;
+}
+
+void sp_trainer_destroy(sp_trainer *t)
+{
+    if (!t) return;
+    sp_metrics_close(t->metrics);
+    sp_parallel_destroy(t->parallel);
+    sp_optimizer_destroy(t->optimizer);
+    sp_parameters_destroy(t->parameters);
+    sp_loader_close(t->loader);
+    sp_loader_close(t->validation);
+    sp_free(t->grads);
+    sp_free(t->counts);
+    sp_free(t->loads);
+    sp_pool_destroy(t->pool);
+    sp_arena_destroy(t->arena);
+    sp_free(t);
+}
+
+sp_parameters *sp_trainer_parameters(sp_trainer *trainer)
+{
+    return trainer->parameters;
+}
+
+const sp_train_state *sp_trainer_state(const sp_trainer *trainer)
+{
+    return &trainer->state;
+}
