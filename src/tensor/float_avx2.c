@@ -181,6 +181,28 @@ static float exp_sum_avx2(size_t n, float shift, float *x)
     return sp_lanes_sum(lanes);
 }
 
+static void adamw_avx2(size_t n, const sp_adamw *a, const float *g, float *w, float *m, float *v)
+{
+    const __m256 scale = _mm256_set1_ps(a->grad_scale), eps = _mm256_set1_ps(a->eps);
+    const __m256 beta1 = _mm256_set1_ps(a->beta1), rest1 = _mm256_set1_ps(a->rest1);
+    const __m256 beta2 = _mm256_set1_ps(a->beta2), rest2 = _mm256_set1_ps(a->rest2);
+    const __m256 unbias = _mm256_set1_ps(a->unbias), step = _mm256_set1_ps(a->step);
+    const __m256 keep = _mm256_set1_ps(a->keep);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 x = _mm256_mul_ps(_mm256_loadu_ps(g + i), scale);
+        __m256 mean = _mm256_add_ps(_mm256_mul_ps(beta1, _mm256_loadu_ps(m + i)), _mm256_mul_ps(rest1, x));
+        __m256 square = _mm256_add_ps(_mm256_mul_ps(beta2, _mm256_loadu_ps(v + i)),
+                                      _mm256_mul_ps(rest2, _mm256_mul_ps(x, x)));
+        __m256 below = _mm256_add_ps(_mm256_mul_ps(_mm256_sqrt_ps(square), unbias), eps);
+        __m256 move = _mm256_div_ps(_mm256_mul_ps(step, mean), below);
+        _mm256_storeu_ps(m + i, mean);
+        _mm256_storeu_ps(v + i, square);
+        _mm256_storeu_ps(w + i, _mm256_sub_ps(_mm256_mul_ps(keep, _mm256_loadu_ps(w + i)), move));
+    }
+    for (; i < n; i++) sp_adamw_one(a, g[i], w + i, m + i, v + i);
+}
+
 void sp_fill_float_avx2(sp_kernels *k)
 {
     k->dot[SP_DTYPE_F32] = dot_f32_avx2;
@@ -198,6 +220,7 @@ void sp_fill_float_avx2(sp_kernels *k)
     k->swiglu = swiglu_avx2;
     k->max = max_avx2;
     k->exp_sum = exp_sum_avx2;
+    k->adamw = adamw_avx2;
 }
 
 #endif

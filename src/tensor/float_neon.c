@@ -186,6 +186,24 @@ static float exp_sum_neon(size_t n, float shift, float *x)
     (k)->dot[dtype] = dot_##type##_neon;                                                                     \
     (k)->unpack[dtype] = unpack_##type##_neon
 
+static void adamw_neon(size_t n, const sp_adamw *a, const float *g, float *w, float *m, float *v)
+{
+    const float32x4_t eps = vdupq_n_f32(a->eps);
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t x = vmulq_n_f32(vld1q_f32(g + i), a->grad_scale);
+        float32x4_t mean = vaddq_f32(vmulq_n_f32(vld1q_f32(m + i), a->beta1), vmulq_n_f32(x, a->rest1));
+        float32x4_t square =
+            vaddq_f32(vmulq_n_f32(vld1q_f32(v + i), a->beta2), vmulq_n_f32(vmulq_f32(x, x), a->rest2));
+        float32x4_t below = vaddq_f32(vmulq_n_f32(vsqrtq_f32(square), a->unbias), eps);
+        float32x4_t move = vdivq_f32(vmulq_n_f32(mean, a->step), below);
+        vst1q_f32(m + i, mean);
+        vst1q_f32(v + i, square);
+        vst1q_f32(w + i, vsubq_f32(vmulq_n_f32(vld1q_f32(w + i), a->keep), move));
+    }
+    for (; i < n; i++) sp_adamw_one(a, g[i], w + i, m + i, v + i);
+}
+
 void sp_fill_float_neon(sp_kernels *k)
 {
     SET_ROWS(k, SP_DTYPE_F32, f32);
@@ -200,6 +218,7 @@ void sp_fill_float_neon(sp_kernels *k)
     k->swiglu = swiglu_neon;
     k->max = max_neon;
     k->exp_sum = exp_sum_neon;
+    k->adamw = adamw_neon;
 }
 
 #endif

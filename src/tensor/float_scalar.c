@@ -156,6 +156,11 @@ static float exp_sum_scalar(size_t n, float shift, float *x)
     return sp_lanes_sum(lanes);
 }
 
+static void adamw_scalar(size_t n, const sp_adamw *a, const float *g, float *w, float *m, float *v)
+{
+    for (size_t i = 0; i < n; i++) sp_adamw_one(a, g[i], w + i, m + i, v + i);
+}
+
 void sp_fill_float_scalar(sp_kernels *k)
 {
     k->dot[SP_DTYPE_F32] = dot_f32_scalar;
@@ -175,4 +180,5 @@ void sp_fill_float_scalar(sp_kernels *k)
     k->swiglu = swiglu_scalar;
     k->max = max_scalar;
     k->exp_sum = exp_sum_scalar;
+    k->adamw = adamw_scalar;
 }

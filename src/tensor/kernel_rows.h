@@ -6,6 +6,8 @@
 
 #include "tensor/kernels.h"
 
+#include <math.h>
+
 /* Each fills only rows it has; the scalar ones fill all. */
 void sp_fill_float_scalar(sp_kernels *k);
 void sp_fill_quant_scalar(sp_kernels *k);
@@ -15,6 +17,14 @@ void sp_fill_k_avx2(sp_kernels *k);
 void sp_fill_iq_avx2(sp_kernels *k);
 void sp_fill_float_neon(sp_kernels *k);
 void sp_fill_quant_neon(sp_kernels *k);
+
+static inline void sp_adamw_one(const sp_adamw *a, float g, float *w, float *m, float *v)
+{
+    g = g * a->grad_scale;
+    *m = a->beta1 * *m + a->rest1 * g;
+    *v = a->beta2 * *v + a->rest2 * (g * g);
+    *w = a->keep * *w - a->step * *m / (sqrtf(*v) * a->unbias + a->eps);
+}
 
 /* exp(x) = 2^n e^r, n = round(x / ln 2), r = x - n ln 2 in two parts, e^r = 1 + r + r^2 P(r). P: a degree-4
  * minimax fit of the relative error on |r| <= ln(2)/2 (largest 4e-9). Adding EXP_MAGIC rounds to an integer

@@ -17,6 +17,12 @@ typedef float (*sp_dot_fn)(size_t n, const void *w, const void *x);
 typedef void (*sp_unpack_fn)(size_t n, const void *src, float *dst);
 typedef void (*sp_act_fn)(size_t n, const float *src, void *dst);
 
+/* Constants of one AdamW step (train/optimizer.c): every operation is rounded by itself.
+ *   g <- grad_scale g; m <- beta1 m + rest1 g; v <- beta2 v + rest2 (g g); w <- keep w - (step m) / (sqrt(v) unbias + eps) */
+typedef struct sp_adamw {
+    float grad_scale, beta1, rest1, beta2, rest2, unbias, eps, step, keep;
+} sp_adamw;
+
 typedef struct sp_kernels {
     const char *isa; /* "scalar", "avx2", "neon" */
 
@@ -33,6 +39,7 @@ typedef struct sp_kernels {
     float (*max)(size_t n, const float *x);                                 /* n >= 1 */
     float (*exp_sum)(size_t n, float shift,
                      float *x); /* x = exp(x - shift); returns the sum in eight lanes */
+    void (*adamw)(size_t n, const sp_adamw *a, const float *g, float *w, float *m, float *v);
 } sp_kernels;
 
 /* CPU features that may be masked away, for tests and for --cpu. */

@@ -13,7 +13,7 @@
 
 typedef struct piece {
     int64_t begin, n;
-    float step, keep; /* AdamW: lr / (1 - beta1^t), 1 - lr decay */
+    float step, keep; /* of AdamW (kernels.h) */
     double sum;       /* of squares */
 } piece;
 
@@ -22,7 +22,8 @@ typedef struct job {
     size_t n;
     float *w, *m, *v;
     const float *g;
-    float grad_scale, beta1, beta2, rest1, rest2, unbias2, eps;
+    const sp_kernels *kernels;
+    sp_adamw adamw; /* but for step and keep */
 } job;
 
 sp_status sp_optimizer_create(sp_optimizer **optimizer, const sp_parameters *parameters,
@@ -100,26 +101,18 @@ double sp_gradient_square(const sp_parameters *parameters, const float *grads, s
 
 /* --- AdamW ------------------------------------------------------------------------------------------------- */
 
-static void adamw_piece(const job *j, const piece *p)
-{
-    float *restrict w = j->w + p->begin, *restrict m = j->m + p->begin, *restrict v = j->v + p->begin;
-    const float *restrict grads = j->g + p->begin;
-    const float scale = j->grad_scale, beta1 = j->beta1, beta2 = j->beta2, rest1 = j->rest1, rest2 = j->rest2;
-    const float unbias2 = j->unbias2, eps = j->eps, step = p->step, keep = p->keep;
-    for (int64_t i = 0; i < p->n; i++) {
-        float g = grads[i] * scale;
-        float mean = beta1 * m[i] + rest1 * g, square = beta2 * v[i] + rest2 * (g * g);
-        m[i] = mean;
-        v[i] = square;
-        w[i] = keep * w[i] - step * mean / (sqrtf(square) * unbias2 + eps);
-    }
-}
-
 static void adamw_pieces(void *ctx, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const job *j = ctx;
-    for (size_t p = begin; p < end; p++) adamw_piece(j, &j->pieces[p]);
+    sp_adamw adamw = j->adamw;
+    for (size_t i = begin; i < end; i++) {
+        const piece *p = &j->pieces[i];
+        adamw.step = p->step;
+        adamw.keep = p->keep;
+        j->kernels->adamw((size_t)p->n, &adamw, j->g + p->begin, j->w + p->begin, j->m + p->begin,
+                          j->v + p->begin);
+    }
 }
 
 static void run_pieces(job *j, sp_pool *pool)
@@ -134,7 +127,7 @@ static bool is_decayed(const sp_parameter *p)
 }
 
 static void update_adamw(const sp_optimizer *o, sp_parameters *parameters, const float *grads,
-                         const sp_update *update, sp_pool *pool)
+                         const sp_update *update, sp_ops *ops)
 {
     const sp_optimizer_options *options = &o->options;
     double t = (double)update->step;
@@ -143,13 +136,14 @@ static void update_adamw(const sp_optimizer *o, sp_parameters *parameters, const
              .m = o->m,
              .v = o->v,
              .g = grads,
-             .grad_scale = (float)update->grad_scale,
-             .beta1 = (float)options->beta1,
-             .beta2 = (float)options->beta2,
-             .rest1 = (float)(1.0 - options->beta1),
-             .rest2 = (float)(1.0 - options->beta2),
-             .unbias2 = (float)(1.0 / sqrt(1.0 - pow(options->beta2, t))),
-             .eps = (float)options->eps};
+             .kernels = ops->kernels,
+             .adamw = {.grad_scale = (float)update->grad_scale,
+                       .beta1 = (float)options->beta1,
+                       .rest1 = (float)(1.0 - options->beta1),
+                       .beta2 = (float)options->beta2,
+                       .rest2 = (float)(1.0 - options->beta2),
+                       .unbias = (float)(1.0 / sqrt(1.0 - pow(options->beta2, t))),
+                       .eps = (float)options->eps}};
     for (size_t i = update->first; i < update->end; i++) {
         const sp_parameter *p = &parameters->items[i];
         if (!sp_parameter_is_local(p) || p->kind == SP_PARAMETER_BALANCE) continue;
@@ -164,10 +158,10 @@ static void update_adamw(const sp_optimizer *o, sp_parameters *parameters, const
                 j.pieces[k].step = (float)(lr * unbias1);
                 j.pieces[k].keep = (float)(1.0 - lr * decay);
             }
-            if (j.n == MAX_PIECES) run_pieces(&j, pool);
+            if (j.n == MAX_PIECES) run_pieces(&j, ops->pool);
         }
     }
-    run_pieces(&j, pool);
+    run_pieces(&j, ops->pool);
 }
 
 sp_status sp_optimizer_update(sp_optimizer *optimizer, sp_parameters *parameters, const float *grads,
@@ -179,6 +173,6 @@ sp_status sp_optimizer_update(sp_optimizer *optimizer, sp_parameters *parameters
                         update->grad_scale};
         SP_TRY(sp_muon_update(&muon, parameters, grads, update->first, update->end, ops, err));
     }
-    update_adamw(optimizer, parameters, grads, update, ops->pool);
+    update_adamw(optimizer, parameters, grads, update, ops);
     return SP_OK;
 }

@@ -268,9 +268,37 @@ static int check_vectors(const sp_kernels *k, size_t n, fill how)
     return bad;
 }
 
+static int check_adamw(const sp_kernels *k, size_t n)
+{
+    static const sp_adamw constants = {0.7f, 0.9f, 0.1f, 0.95f, 0.05f, 1.3f, 1e-8f, 1e-3f, 0.9999f};
+    const sp_kernels *s = sp_kernels_for(SP_ISA_SCALAR);
+    guarded rows[7]; /* g, then w, m, v twice */
+    float *p[7];
+    int bad = 0;
+    for (int i = 0; i < 7; i++) {
+        rows[i] = map_guarded(4 * n, (size_t)(i % 3) * 4);
+        p[i] = (float *)rows[i].data;
+        if (i < 4) fill_vector(n, FILL_RANDOM, p[i]);
+        if (i == 3)
+            for (size_t j = 0; j < n; j++) p[i][j] = fabsf(p[i][j]);
+        if (i > 3) memcpy(p[i], p[i - 3], 4 * n);
+    }
+    p[0][0] = 0.0f; /* a gradient that never came */
+    for (int i = 1; i < 7; i++) p[i][0] = 0.0f;
+    for (int round = 0; round < 3; round++) {
+        k->adamw(n, &constants, p[0], p[1], p[2], p[3]);
+        s->adamw(n, &constants, p[0], p[4], p[5], p[6]);
+    }
+    for (int i = 1; i < 4; i++) bad += report(count_diffs(n, p[i], p[i + 3]), k, "adamw", "", n);
+    bad += report(p[1][0] != 0.0f, k, "adamw of zeros", "", n);
+    for (int i = 0; i < 7; i++) unmap_guarded(&rows[i]);
+    return bad;
+}
+
 static int check_all_vectors(const sp_kernels *k)
 {
     int bad = 0;
+    for (size_t n = 1; n <= 40; n++) bad += check_adamw(k, n);
     for (size_t n = 1; n <= 40; n++) {
         for (int how = 0; how < FILL_COUNT; how++) bad += check_vectors(k, n, (fill)how);
     }
