@@ -25,6 +25,7 @@ extern const sp_command sp_command_pull;
 extern const sp_command sp_command_run;
 extern const sp_command sp_command_synth;
 extern const sp_command sp_command_tokenize;
+extern const sp_command sp_command_train;
 
 /* All commands, in the order of the help; ends with NULL. */
 extern const sp_command *const sp_commands[];
