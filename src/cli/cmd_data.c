@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `sputnik data`: raw text to a tokenizer and to token shards, and what a step of training would read of them. Each action
+/* `sputnik data`: generated exercises, raw text to a tokenizer and to token shards, and what a step of training would read. Each action
  * takes the options that its row in `uses` names; others are refused. */
 #include "cli/cli.h"
 
@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "data/loader.h"
 #include "data/pack.h"
+#include "data/task.h"
 #include "data/tokenizer_write.h"
 #include "text/pretoken.h"
 
@@ -16,7 +17,9 @@ typedef struct data_args {
     int64_t n_threads, vocab_size, min_count, seed, seq, batch, step, ranks, rank;
     const char *pre, *chat_template, *tokenizer, *chat_format, *separator;
     double fim_rate;
-    int no_special, shuffle, whole, json;
+    int64_t count;
+    const char *task, *split;
+    int no_special, shuffle, whole, even, json;
     sp_str_list special;
 } data_args;
 
@@ -30,6 +33,7 @@ static const data_args data_defaults = {.n_threads = -1,
                                         .step = -1,
                                         .ranks = -1,
                                         .rank = -1,
+                                        .count = -1,
                                         .fim_rate = -1};
 
 static const sp_arg data_table[] = {
@@ -52,13 +56,17 @@ static const sp_arg data_table[] = {
     SP_FLAG_ROW(data_args, shuffle, "shuffle", 0, "pack: documents in an order drawn from the seed"),
     SP_STRING_ROW(data_args, separator, "separator", 0, "TEXT",
                   "tokenizer, pack: cuts text files into documents"),
-    SP_INT_ROW(data_args, seed, "seed", 0, 0, 9.2e18, "pack, show: seed of all that is drawn (0)"),
+    SP_INT_ROW(data_args, seed, "seed", 0, 0, 9.2e18, "pack, show, generate: seed of all that is drawn (0)"),
     SP_INT_ROW(data_args, step, "step", 0, 0, 1e15, "show: the step (0)"),
     SP_INT_ROW(data_args, seq, "seq", 0, 1, 16777216, "show: tokens of a sequence (1024)"),
     SP_INT_ROW(data_args, batch, "batch", 0, 1, 16777216, "show: sequences of a step, on all ranks (8)"),
     SP_INT_ROW(data_args, ranks, "ranks", 0, 1, 16777216, "show: number of ranks (1)"),
     SP_INT_ROW(data_args, rank, "rank", 0, 0, 16777215, "show: only this rank's part"),
     SP_FLAG_ROW(data_args, whole, "whole", 0, "show: sequences of whole documents instead of one stream"),
+    SP_STRING_ROW(data_args, task, "task", 0, "NAME[:KIND][,...]", "generate: which tasks (all)"),
+    SP_INT_ROW(data_args, count, "count", 0, 0, 1e12, "generate: number of lines (1000)"),
+    SP_CHOICE_ROW(data_args, split, "split", 0, "train|test", "generate: which side of the split (train)"),
+    SP_FLAG_ROW(data_args, even, "even", 0, "generate: as many lines of each task, not by weight"),
     SP_INT_ROW(data_args, n_threads, "threads", 't', 0, 256,
                "tokenizer, pack: threads (0: one per processor)"),
     SP_JSON_ROW(data_args, json),
@@ -260,34 +268,72 @@ static sp_status show_shards(const data_args *args, char *const *operands, size_
     return status;
 }
 
+/* --- generate --- */
+
+static sp_status generate(const data_args *args, const char *path, sp_error *err)
+{
+    sp_task_split split = args->split && strcmp(args->split, "test") == 0 ? SP_TASK_TEST : SP_TASK_TRAIN;
+    int64_t count = or_else(args->count, 1000);
+    sp_task_mix mix;
+    sp_task_item item;
+    sp_buf line = {NULL, 0, 0};
+    sp_writer *writer = NULL;
+    sp_status status;
+    SP_GOTO(done, status,
+            sp_task_mix_init(&mix, args->task ? args->task : "all", (uint64_t)or_else(args->seed, 0), split,
+                             err));
+    if (args->even) sp_task_mix_even(&mix);
+    SP_GOTO(done, status, sp_writer_open(&writer, path, err));
+    for (int64_t i = 0; i < count; i++) {
+        line.len = 0;
+        SP_GOTO(done, status, sp_task_mix_next(&mix, &item, err));
+        SP_GOTO(done, status, sp_task_item_write(&line, &item, err));
+        SP_GOTO(done, status, sp_writer_write(writer, line.data, line.len, err));
+    }
+    uint64_t n_bytes = sp_writer_offset(writer);
+    SP_GOTO(done, status, sp_writer_commit(writer, err));
+    printf(args->json ? "{\"lines\": %lld, \"n_bytes\": %llu}\n" : "%lld lines, %llu bytes\n",
+           (long long)count, (unsigned long long)n_bytes);
+done:
+    sp_writer_close(writer);
+    sp_buf_clear(&line);
+    return status;
+}
+
+enum { TOKENIZER, PACK, SHOW, GENERATE, N_ACTIONS };
+
 static int run_data(const void *options, char *const *operands, int n_operands)
 {
-    static const char *const actions[] = {"tokenizer", "pack", "show"};
+    static const char *const actions[] = {"tokenizer", "pack", "show", "generate"};
     const data_args *args = options;
     sp_error err = SP_ERROR_NONE;
     sp_tokenizer *tokenizer = NULL;
     sp_pool *pool = NULL;
     sp_status status;
     size_t action = 0, n = (size_t)n_operands - 1;
-    while (action < 3 && strcmp(operands[0], actions[action]) != 0) action++;
-    if (action == 3)
-        return sp_cli_usage(&sp_command_data, "\"%.40s\": expected tokenizer, pack or show", operands[0]);
+    while (action < N_ACTIONS && strcmp(operands[0], actions[action]) != 0) action++;
+    if (action == N_ACTIONS)
+        return sp_cli_usage(&sp_command_data, "\"%.40s\": expected tokenizer, pack, show or generate",
+                            operands[0]);
     const char *stranger = find_stranger(args, actions[action]);
     if (stranger)
         return sp_cli_usage(&sp_command_data, "--%s does not go with %s", stranger, actions[action]);
     if (args->no_special && args->special.n)
         return sp_cli_usage(&sp_command_data, "--no-special goes without --special");
-    if (n < (action == 2 ? 1u : 2u))
+    if (n < (action >= SHOW ? 1u : 2u))
         return sp_cli_usage(&sp_command_data, "%s: a FILE is missing", actions[action]);
-    if (action == 1 && !args->tokenizer) return sp_cli_usage(&sp_command_data, "pack needs --tokenizer");
-    if (action == 1 && !sp_cli_open_tokenizer(&tokenizer, args->tokenizer)) return SP_EXIT_FAILED;
+    if (action == GENERATE && n > 1) return sp_cli_usage(&sp_command_data, "generate writes one FILE");
+    if (action == PACK && !args->tokenizer) return sp_cli_usage(&sp_command_data, "pack needs --tokenizer");
+    if (action == PACK && !sp_cli_open_tokenizer(&tokenizer, args->tokenizer)) return SP_EXIT_FAILED;
     SP_GOTO(done, status, sp_pool_create(&pool, (int)or_else(args->n_threads, 0), &err));
-    if (action == 0)
+    if (action == TOKENIZER)
         status = train_tokenizer(args, operands + 1, n, pool, &err);
-    else if (action == 1)
+    else if (action == PACK)
         status = pack_files(args, operands + 1, n, pool, tokenizer, &err);
-    else
+    else if (action == SHOW)
         status = show_shards(args, operands + 1, n, &err);
+    else
+        status = generate(args, operands[1], &err);
 done:
     sp_pool_destroy(pool);
     sp_tokenizer_close(tokenizer);
@@ -296,11 +342,12 @@ done:
 
 const sp_command sp_command_data = {
     "data",
-    "tokenizer|pack|show FILE...",
+    "tokenizer|pack|show|generate FILE...",
     "text to tokenizers and token shards for training",
     "tokenizer DIR FILE...   train a byte-level BPE vocabulary, write tokenizer.json into DIR\n"
     "pack SHARD FILE...      encode text and JSONL ({\"text\"} or {\"messages\"}) into a token shard\n"
     "show SHARD[=WEIGHT]...  which documents a step of training reads\n"
+    "generate JSONL          exercises with worked answers: arithmetic, sorting, spelling, Countdown, ...\n"
     "Files named .jsonl or .ndjson hold a document per line, others are text.",
     data_table,
     sizeof data_table / sizeof data_table[0],
