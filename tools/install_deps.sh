@@ -14,6 +14,9 @@ need "command -v pkg-config" pkg-config
 need "echo '#include <stdio.h>' | gcc -E -" libc6-dev
 need "pkg-config --exists jansson" libjansson-dev
 need "pkg-config --exists libpcre2-8" libpcre2-dev
+need "pkg-config --exists openblas" libopenblas-dev
+need "pkg-config --exists ompi-c" libopenmpi-dev
+need "command -v mpirun" openmpi-bin
 need "pkg-config --exists libcurl" libcurl4-openssl-dev
 need "pkg-config --exists libedit" libedit-dev
 need "pkg-config --exists cmocka" libcmocka-dev

@@ -123,9 +123,52 @@ static void multiply_items(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
+/* Set rows of y to the bias, which a BLAS product then adds to. */
+static void spread_bias(const product *p)
+{
+    for (int64_t t = 0; t < p->n_x; t++)
+        memcpy(p->y + t * p->y_stride, p->bias, (size_t)p->n_out * sizeof *p->y);
+}
+
+/* y = x W^T for float32 weights; all products have a bias, or none has. */
+static void run_blas(sp_ops *ops, const product *products, int64_t n_products)
+{
+    sp_arena_mark mark = sp_arena_save(ops->arena);
+    sp_product *list = sp_ops_alloc(ops, (size_t)n_products, sizeof *list);
+    if (!list) return;
+    for (int64_t i = 0; i < n_products; i++) {
+        const product *p = &products[i];
+        if (p->bias) spread_bias(p);
+        list[i] = (sp_product){p->n_x,
+                               p->n_out,
+                               sp_tensor_cols(p->w),
+                               (const float *)(const void *)p->x.data,
+                               (int64_t)(p->x.stride / sizeof(float)),
+                               1,
+                               sp_ops_row(p->w, p->w_row),
+                               1,
+                               sp_ops_stride(p->w),
+                               p->y,
+                               p->y_stride};
+    }
+    sp_products_run(ops, list, n_products, products[0].bias ? SP_PRODUCTS_ADD : SP_PRODUCTS_SET);
+    sp_arena_restore(ops->arena, mark);
+}
+
+static bool all_float(const product *products, int64_t n_products)
+{
+    for (int64_t i = 0; i < n_products; i++)
+        if (products[i].w->dtype != SP_DTYPE_F32) return false;
+    return true;
+}
+
 static void run_products(sp_ops *ops, const product *products, int64_t n_products, int64_t n_out)
 {
     if (n_products == 0 || n_out == 0) return;
+    if (sp_ops_use_blas(ops) && all_float(products, n_products)) {
+        run_blas(ops, products, n_products);
+        return;
+    }
     int64_t work = 0;
     for (int64_t i = 0; i < n_products; i++) work += products[i].n_x;
     work = work * sp_tensor_cols(products[0].w) / n_products + 1; /* per weight row */
@@ -306,6 +349,29 @@ static void multiply_transposed(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
+/* y_j = x_j W_j through a BLAS. */
+static void run_blas_transposed(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads, sp_tensor *y)
+{
+    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n = sp_tensor_cols(heads->w);
+    sp_arena_mark mark = sp_arena_save(ops->arena);
+    sp_product *products = sp_ops_alloc(ops, (size_t)nh, sizeof *products);
+    if (!products) return;
+    for (int64_t j = 0; j < nh; j++)
+        products[j] = (sp_product){n_tokens,
+                                   n,
+                                   heads->n_rows,
+                                   sp_ops_row(x, j),
+                                   nh * sp_ops_stride(x),
+                                   1,
+                                   sp_ops_row(heads->w, j * heads->stride + heads->first),
+                                   sp_ops_stride(heads->w),
+                                   1,
+                                   (float *)y->data + j * n,
+                                   nh * n};
+    sp_products_run(ops, products, nh, SP_PRODUCTS_SET);
+    sp_arena_restore(ops->arena, mark);
+}
+
 /* Per head j: dx_j += dy_j W_j^T and dW_j += x_j^T dy_j. */
 static void backward_heads_t(sp_ops *ops, const sp_node *node)
 {
@@ -353,8 +419,12 @@ sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_r
     float *scratch = sp_arena_alloc(ops->arena, (size_t)(sp_pool_threads(ops->pool) * n) * sizeof *scratch);
     if (!scratch && ops->status == SP_OK) ops->status = SP_E_NOMEM;
     if (!y || !scratch) return NULL;
-    transposed_job job = {ops, x, heads, y, scratch};
-    sp_pool_run(ops->pool, (size_t)heads->n_heads, 1, multiply_transposed, &job);
+    if (sp_ops_use_blas(ops) && heads->w->dtype == SP_DTYPE_F32) {
+        run_blas_transposed(ops, x, heads, y);
+    } else {
+        transposed_job job = {ops, x, heads, y, scratch};
+        sp_pool_run(ops->pool, (size_t)heads->n_heads, 1, multiply_transposed, &job);
+    }
     record_heads(ops, y, x, heads, backward_heads_t);
     return y;
 }

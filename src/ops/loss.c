@@ -34,11 +34,15 @@ static int64_t chunk_rows(int64_t n_rows, int64_t vocab_size)
     return rows < n_rows ? rows : n_rows;
 }
 
-/* Logits of some rows as inference computes them, recorded nowhere. */
+/* Logits of some rows, recorded nowhere. */
 static sp_tensor *chunk_logits(sp_ops *ops, const sp_tensor *hidden, const sp_tensor *head, int64_t first,
                                int64_t n)
 {
-    sp_ops plain = {.kernels = ops->kernels, .pool = ops->pool, .arena = ops->arena, .status = ops->status};
+    sp_ops plain = {.kernels = ops->kernels,
+                    .pool = ops->pool,
+                    .arena = ops->arena,
+                    .status = ops->status,
+                    .training = ops->training || ops->tape};
     sp_tensor *logits = sp_op_linear(&plain, sp_op_rows(&plain, hidden, first, n), head, NULL);
     ops->status = plain.status;
     return logits;

@@ -8,7 +8,8 @@
  * (assert): models check theirs when they are opened.
  *
  * One answer: each output element is computed by one thread in an order that depends on shapes and positions
- * alone. Letters: T rows (tokens), N rows after the expert choice, nh heads, E experts, K experts per token.
+ * alone. In training, float32 products run through a BLAS where the build has one: bits are then a function of
+ * the whole batch's shape, still not of the threads, and differ from inference's in the last places. Letters: T rows (tokens), N rows after the expert choice, nh heads, E experts, K experts per token.
  */
 #ifndef SP_OPS_OPS_H
 #define SP_OPS_OPS_H
@@ -25,6 +26,7 @@ typedef struct sp_ops {
     sp_arena *arena;  /* owns every output until reset */
     sp_tape *tape;    /* NULL in inference */
     sp_status status; /* first failure */
+    bool training;    /* sums in the order of a recorded pass, also where no tape records (validation) */
     /* rows that linear.c has already quantised, so that projections of the same input share them */
     const sp_tensor *act_of[SP_ACT_COUNT];
     void *act_rows[SP_ACT_COUNT];

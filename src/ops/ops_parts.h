@@ -40,9 +40,21 @@ typedef struct sp_product {
     int64_t c_row;
 } sp_product;
 
-/* Add some products whose C do not overlap. Every element of C is summed by one thread over ascending k, so
- * its bits depend on neither the threads nor the other products. */
+/* Add to C, or set it. */
+typedef enum sp_products_mode { SP_PRODUCTS_ADD, SP_PRODUCTS_SET } sp_products_mode;
+
+/* Compute some products whose C do not overlap. Every element of C is summed by one thread in an order that
+ * the shapes of the list fix, so its bits do not depend on the threads. A failed allocation is left in
+ * ops->status. */
+void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n_products, sp_products_mode mode);
 void sp_products_add(sp_ops *ops, const sp_product *products, int64_t n_products);
+
+/* Whether forward passes go through sp_products_run() too: in training and with a BLAS. Inference keeps the
+ * order of the kernels, which no cut of a prompt or batch can change. */
+static inline bool sp_ops_use_blas(const sp_ops *ops)
+{
+    return SP_HAVE_CBLAS && (ops->tape || ops->training);
+}
 
 /* A weight row as floats, F8 with its block scales applied; dst holds the row's elements. */
 void sp_ops_unpack_row(const sp_kernels *kernels, const sp_tensor *w, int64_t row, float *dst);

@@ -1,8 +1,112 @@
 /* SPDX-License-Identifier: MIT */
-/* The accumulating product of backward passes. Work is shared out by rows of C over all products of a list
- * (grouped experts and heads need no padding); k runs in blocks so that a block of B stays in the cache while
- * several rows of C pass. Start at sp_products_add(). */
+/* The products that training is made of, over lists (grouped experts and heads need no padding). With a BLAS
+ * each C is cut into tiles whose borders depend on shapes alone, and a tile is one single-threaded sgemm run by
+ * a thread of the pool. Without one, work is shared out by rows of C over the kernels, and k runs in blocks so
+ * that a block of B stays in the cache while several rows of C pass. Start at sp_products_run(). */
 #include "ops/ops_parts.h"
+
+#include <assert.h>
+#include <string.h>
+
+#if SP_HAVE_CBLAS
+
+#include <cblas.h>
+#include <limits.h>
+#include <pthread.h>
+
+/* Tiles are at most this tall and wide: sgemm reaches its speed from 128 x 128 on. A list that would give
+ * fewer than MIN_TILES is cut finer, down to MIN_SIDE, so that some threads share it evenly. */
+#define MAX_SIDE 256
+#define MIN_SIDE 64
+#define MIN_TILES 16
+/* Tile borders are multiples of this: whole registers of C for the BLAS. */
+#define SIDE_STEP 16
+
+typedef struct tile_list {
+    const sp_product *products;
+    sp_products_mode mode;
+    int64_t side;   /* target */
+    int64_t *first; /* (n_products + 1) number of the first tile of each product */
+} tile_list;
+
+static int64_t tiles_along(int64_t n, int64_t side)
+{
+    return (n + side - 1) / side;
+}
+
+static int64_t count_tiles(const sp_product *p, int64_t side)
+{
+    return p->m > 0 && p->n > 0 ? tiles_along(p->m, side) * tiles_along(p->n, side) : 0;
+}
+
+/* The i-th of `count` nearly equal pieces of [0, n). */
+static int64_t border(int64_t n, int64_t count, int64_t i)
+{
+    int64_t size = (n + count - 1) / count;
+    size = (size + SIDE_STEP - 1) / SIDE_STEP * SIDE_STEP;
+    return i * size < n ? i * size : n;
+}
+
+static int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void multiply_tile(const sp_product *p, sp_products_mode mode, int64_t side, int64_t tile)
+{
+    int64_t across = tiles_along(p->n, side), down = tiles_along(p->m, side);
+    int64_t i = border(p->m, down, tile / across), j = border(p->n, across, tile % across);
+    int64_t m = border(p->m, down, tile / across + 1) - i, n = border(p->n, across, tile % across + 1) - j;
+    if (m == 0 || n == 0) return;
+    bool a_plain = p->a_col == 1, b_plain = p->b_col == 1;
+    assert((a_plain || p->a_row == 1) && (b_plain || p->b_row == 1) && p->k <= INT_MAX);
+    cblas_sgemm(CblasRowMajor, a_plain ? CblasNoTrans : CblasTrans, b_plain ? CblasNoTrans : CblasTrans,
+                (int)m, (int)n, (int)p->k, 1.0f, p->a + i * p->a_row,
+                (int)(a_plain ? at_least(p->a_row, p->k) : at_least(p->a_col, p->m)), p->b + j * p->b_col,
+                (int)(b_plain ? at_least(p->b_row, p->n) : at_least(p->b_col, p->k)),
+                mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f, p->c + i * p->c_row + j,
+                (int)at_least(p->c_row, p->n));
+}
+
+static void multiply_tiles(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const tile_list *list = ctx;
+    int64_t p = 0;
+    for (int64_t tile = (int64_t)begin; tile < (int64_t)end; tile++) {
+        while (tile >= list->first[p + 1]) p++;
+        multiply_tile(&list->products[p], list->mode, list->side, tile - list->first[p]);
+    }
+}
+
+/* The pool of the ops is the only source of threads. */
+static void keep_blas_to_one_thread(void)
+{
+#if SP_HAVE_BLAS_THREADS
+    openblas_set_num_threads(1);
+#endif
+}
+
+void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n_products, sp_products_mode mode)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, keep_blas_to_one_thread);
+    if (n_products == 0) return;
+    sp_arena_mark mark = sp_arena_save(ops->arena);
+    tile_list list = {products, mode, MAX_SIDE,
+                      sp_ops_alloc(ops, (size_t)n_products + 1, sizeof *list.first)};
+    if (!list.first) return;
+    for (;; list.side /= 2) {
+        list.first[0] = 0;
+        for (int64_t i = 0; i < n_products; i++)
+            list.first[i + 1] = list.first[i] + count_tiles(&products[i], list.side);
+        if (list.first[n_products] >= MIN_TILES || list.side == MIN_SIDE) break;
+    }
+    sp_pool_run(ops->pool, (size_t)list.first[n_products], 1, multiply_tiles, &list);
+    sp_arena_restore(ops->arena, mark);
+}
+
+#else
 
 /* Multiply-adds that make a chunk worth a trip to the shared counter; rows of B kept hot; rows of C that
  * share them at least. */
@@ -52,15 +156,25 @@ static void add_items(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
-void sp_products_add(sp_ops *ops, const sp_product *products, int64_t n_products)
+void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n_products, sp_products_mode mode)
 {
     int64_t rows = 0, work = 0;
     for (int64_t i = 0; i < n_products; i++) {
-        rows += products[i].m;
-        work += products[i].m * products[i].n * products[i].k;
+        const sp_product *p = &products[i];
+        for (int64_t r = 0; mode == SP_PRODUCTS_SET && r < p->m; r++)
+            memset(p->c + r * p->c_row, 0, (size_t)p->n * sizeof *p->c);
+        rows += p->m;
+        work += p->m * p->n * p->k;
     }
     if (work == 0) return;
     int64_t grain = CHUNK_WORK / (work / rows + 1) + 1;
     product_job job = {ops->kernels, products};
     sp_pool_run(ops->pool, (size_t)rows, (size_t)(grain < MIN_ROWS ? MIN_ROWS : grain), add_items, &job);
+}
+
+#endif
+
+void sp_products_add(sp_ops *ops, const sp_product *products, int64_t n_products)
+{
+    sp_products_run(ops, products, n_products, SP_PRODUCTS_ADD);
 }

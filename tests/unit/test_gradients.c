@@ -12,6 +12,7 @@
 
 #define N_SKETCH 64
 #define LIMIT 1e-4
+#define INFERENCE_LIMIT 1e-5 /* of the largest logit */
 #define MAX_PARAMETERS 256
 #define MAX_TOKENS 128
 
@@ -193,7 +194,7 @@ static golden *load_golden(const char *name)
             g->second[row] = i + 1 < n ? (int32_t)sp_json_int(sp_json_at(sequence, (size_t)i + 2), -1) : -1;
         }
     }
-    g->batch = (sp_batch){g->tokens, g->positions, row, g->stretches, (int)sp_json_size(sequences)};
+    g->batch = (sp_batch){g->tokens, g->positions, row, g->stretches, (int)sp_json_size(sequences), NULL};
     return g;
 }
 
@@ -354,18 +355,28 @@ static void gradients_have_the_same_bits_for_any_number_of_threads(void **state)
 typedef struct row_check {
     const sp_tensor *logits; /* (T, V) */
     size_t first;
+    double worst; /* difference over the row's largest logit */
 } row_check;
 
+/* Without a BLAS, recording changes no bit. With one, sums run in another order. */
 static int compare_row(void *ctx, size_t position, const float *logits)
 {
-    const row_check *check = ctx;
-    size_t n = (size_t)sp_tensor_cols(check->logits) * sizeof(float);
-    assert_memory_equal(sp_tensor_row(check->logits, (int64_t)(check->first + position)), logits, n);
+    row_check *check = ctx;
+    size_t n = (size_t)sp_tensor_cols(check->logits);
+    const float *recorded = sp_tensor_row(check->logits, (int64_t)(check->first + position));
+    double largest = 0.0, difference = 0.0;
+    if (!SP_HAVE_CBLAS) assert_memory_equal(recorded, logits, n * sizeof *logits);
+    for (size_t i = 0; i < n; i++) {
+        largest = fmax(largest, fabs(logits[i]));
+        difference = fmax(difference, fabs(recorded[i] - logits[i]));
+    }
+    check->worst = fmax(check->worst, difference / largest);
+    assert_true(difference <= INFERENCE_LIMIT * largest);
     return 0;
 }
 
 /* What a trainer sees, recorded, in one batch and without a cache, and what a session computes. */
-static void a_recorded_pass_has_the_bits_of_inference(void **state)
+static void a_recorded_pass_agrees_with_inference(void **state)
 {
     (void)state;
     for (size_t i = 0; i + 1 < sizeof models / sizeof models[0]; i++) {
@@ -378,7 +389,7 @@ static void a_recorded_pass_has_the_bits_of_inference(void **state)
         sp_tape tape = {0};
         sp_ops_init(&ops, NULL, arena);
         ops.tape = &tape;
-        row_check check = {sp_net_logits(&ops, &m->net, sp_net_forward(&ops, &m->net, &g->batch)), 0};
+        row_check check = {sp_net_logits(&ops, &m->net, sp_net_forward(&ops, &m->net, &g->batch)), 0, 0.0};
         assert_int_equal(ops.status, SP_OK);
         sp_model *model;
         sp_session *session;
@@ -395,6 +406,7 @@ static void a_recorded_pass_has_the_bits_of_inference(void **state)
                       err);
             sp_session_destroy(session);
         }
+        printf("%-12s recorded and inferred logits: largest difference %.1e\n", models[i], check.worst);
         sp_model_close(model);
         sp_arena_destroy(arena);
         close_trainee(m);
@@ -439,7 +451,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_agree_with_autograd),
         cmocka_unit_test(gradients_have_the_same_bits_for_any_number_of_threads),
-        cmocka_unit_test(a_recorded_pass_has_the_bits_of_inference),
+        cmocka_unit_test(a_recorded_pass_agrees_with_inference),
         cmocka_unit_test(failed_allocations_leave_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
