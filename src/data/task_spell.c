@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Counting letters and reversing words. A word is spelled with a running count, or with places from which it is read back:
- *   r: s0 t0 r1 a1 w1 b1 e1 r2 r3 y3
- *   c1 a2 t3
- *   t3 a2 c1
- * Words are common English ones or made of syllables; the split goes by the word. */
+ *   r:s0t0r1a1w1b1e1r2r3y3        c1a2t3
+ *                                 t3a2c1
+ * A letter between digits is a token of its own, whatever the vocabulary. Words are common English ones or made of
+ * syllables; the split goes by the word. */
 #include "data/task_parts.h"
 
 #include <stdio.h>
@@ -99,7 +99,7 @@ void sp_task_letters_write(sp_draw *draw, const sp_problem *p, sp_task_turn *tur
     sp_task_put(&turn->reasoning, "%c:", p->letter);
     for (int i = 0; p->word[i]; i++) {
         count += p->word[i] == p->letter;
-        sp_task_put(&turn->reasoning, " %c%d", p->word[i], count);
+        sp_task_put(&turn->reasoning, "%c%d", p->word[i], count);
     }
     sp_task_put(&turn->content, "There %s %d %c in %s.", count == 1 ? "is" : "are", count, p->letter,
                 p->word);
@@ -131,10 +131,9 @@ void sp_task_reverse_write(sp_draw *draw, const sp_problem *p, sp_task_turn *tur
     };
     int n = (int)strlen(p->word);
     SP_TASK_ASK(draw, turn, templates, ((const char *const[]){p->word}));
-    for (int i = 0; i < n; i++) sp_task_put(&turn->reasoning, "%s%c%d", i ? " " : "", p->word[i], i + 1);
+    for (int i = 0; i < n; i++) sp_task_put(&turn->reasoning, "%c%d", p->word[i], i + 1);
     sp_task_put(&turn->reasoning, "\n");
-    for (int i = n - 1; i >= 0; i--)
-        sp_task_put(&turn->reasoning, "%s%c%d", i < n - 1 ? " " : "", p->word[i], i + 1);
+    for (int i = n - 1; i >= 0; i--) sp_task_put(&turn->reasoning, "%c%d", p->word[i], i + 1);
     for (int i = n - 1; i >= 0; i--) sp_task_put(&turn->content, "%c", p->word[i]);
     snprintf(turn->answer, sizeof turn->answer, "%.95s", turn->content.s);
 }
