@@ -31,7 +31,7 @@ sp_status sp_net_bind(sp_net *net, const sp_hparams *hp, const sp_weights *weigh
         omega[i] /= g;
     }
     sp_rope rope = {dim, omega, (float)sp_hparams_rope_attention_factor(hp), hp->rope_interleaved};
-    *net = (sp_net){hp, weights, rope, (float)sp_hparams_softmax_scale(hp)};
+    *net = (sp_net){hp, weights, rope, (float)sp_hparams_softmax_scale(hp), NULL};
     return SP_OK;
 }
 
@@ -187,6 +187,29 @@ static sp_tensor *watch_experts(const layer_ctx *c, sp_tensor *y, const sp_tenso
     return watch->balance_factor != 0.0f ? sp_op_attach(c->ops, y, loss, watch->balance_factor) : y;
 }
 
+/* Every chosen expert's output, (T K, h) sorted by expert. Rows of experts that live elsewhere travel there and back. */
+static sp_tensor *run_experts(const layer_ctx *c, const sp_tensor *x, const sp_routing *routing)
+{
+    const sp_expert_group *group = c->net->expert_group;
+    const sp_exchange *exchange = NULL;
+    const sp_routing *here = routing;
+    sp_expert_weights w = c->w->experts;
+    sp_ops *ops = c->ops;
+    sp_tensor *rows; /* (N, h): of all tokens' choices, those whose expert is here */
+    if (group) {
+        rows = sp_op_dispatch(ops, x, routing, group, &exchange);
+        here = sp_exchange_routing(exchange);
+        int64_t first = here ? here->n_experts * sp_comm_rank(group->comm) : 0;
+        w = (sp_expert_weights){w.gate + first, w.up + first, w.down + first};
+    } else {
+        rows = sp_op_gather(ops, x, routing->tokens, routing->n_tokens * routing->top_k);
+    }
+    sp_tensor *gate = sp_op_linear_experts(ops, rows, w.gate, here); /* (N, f) */
+    sp_tensor *up = sp_op_linear_experts(ops, rows, w.up, here);
+    sp_tensor *down = sp_op_linear_experts(ops, sp_op_swiglu(ops, gate, up), w.down, here);
+    return group ? sp_op_return(ops, down, exchange) : down;
+}
+
 /* Routed experts plus the shared expert, which has no gate and no scale. */
 static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
 {
@@ -196,11 +219,7 @@ static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
     sp_route route = describe_route(c->net->hp, w);
     sp_routing *routing = sp_op_route(ops, logits, &route);
     if (!routing) return NULL;
-    sp_tensor *rows =
-        sp_op_gather(ops, x, routing->tokens, routing->n_tokens * routing->top_k); /* (T K, h) */
-    sp_tensor *gate = sp_op_linear_experts(ops, rows, w->experts.gate, routing);   /* (T K, f) */
-    sp_tensor *up = sp_op_linear_experts(ops, rows, w->experts.up, routing);
-    sp_tensor *down = sp_op_linear_experts(ops, sp_op_swiglu(ops, gate, up), w->experts.down, routing);
+    sp_tensor *down = run_experts(c, x, routing);     /* (T K, h) */
     sp_tensor *y = sp_op_combine(ops, down, routing); /* (T, h) */
     if (c->batch->watch && y) y = watch_experts(c, y, logits, routing);
     return w->shared.gate ? sp_op_add(ops, y, feed_forward(ops, x, &w->shared)) : y;

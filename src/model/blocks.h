@@ -7,7 +7,7 @@
 
 #include "model/cache.h"
 #include "model/weights.h"
-#include "ops/ops.h"
+#include "ops/exchange.h"
 
 /* What the blocks need to know of a model. */
 typedef struct sp_net {
@@ -15,6 +15,7 @@ typedef struct sp_net {
     const sp_weights *weights;
     sp_rope rope;
     float softmax_scale;
+    const sp_expert_group *expert_group; /* NULL: all experts are in this process */
 } sp_net;
 
 /* A stretch of consecutive tokens of one timeline within a batch. */
