@@ -147,14 +147,13 @@ static void test_train_and_test_are_disjoint(void **state)
                 assert_int_equal(sp_task_is_test(item.turns[k].problem), split == SP_TASK_TEST);
         }
     /* the canonical text forgets the order where it does not matter */
-                        item.turns[item.n_turns - 1].problem);
-                        sp_problem a = {.n = {0}}, b = {.n = {0}};
-                        sp_task_key(&a, '+', 17, 4);
-                        sp_task_key(&b, '+', 4, 17);
-                        assert_string_equal(a.key, b.key);
-                        sp_task_key(&a, '-', 17, 4);
-                        sp_task_key(&b, '-', 4, 17);
-                        assert_string_not_equal(a.key, b.key);
+    sp_problem a = {.n = {0}}, b = {.n = {0}};
+    sp_task_key(&a, '+', 17, 4);
+    sp_task_key(&b, '+', 4, 17);
+    assert_string_equal(a.key, b.key);
+    sp_task_key(&a, '-', 17, 4);
+    sp_task_key(&b, '-', 4, 17);
+    assert_string_not_equal(a.key, b.key);
 }
 
 static void test_items_are_functions_of_their_number(void **state)
