@@ -25,6 +25,7 @@ typedef struct declared {
 
 struct sp_safetensors_writer {
     char *dir;
+    const char *stem;
     uint64_t max_shard_bytes;
     declared *tensors;
     size_t n_tensors, cap;
@@ -54,9 +55,15 @@ sp_status sp_safetensors_writer_open(sp_safetensors_writer **writer, const char 
         sp_free(w);
         return sp_fail_nomem(err, "safetensors writer", strlen(dir));
     }
+    w->stem = "model";
     w->max_shard_bytes = max_shard_bytes;
     *writer = w;
     return SP_OK;
+}
+
+void sp_safetensors_writer_rename(sp_safetensors_writer *writer, const char *stem)
+{
+    writer->stem = stem;
 }
 
 void sp_safetensors_writer_close(sp_safetensors_writer *writer)
@@ -144,9 +151,9 @@ static sp_status start(sp_safetensors_writer *w, sp_error *err)
 static void format_shard_name(const sp_safetensors_writer *w, size_t shard, char name[64])
 {
     if (w->n_shards == 1)
-        snprintf(name, 64, "model.safetensors");
+        snprintf(name, 64, "%.20s.safetensors", w->stem);
     else
-        snprintf(name, 64, "model-%05zu-of-%05zu.safetensors", shard + 1, w->n_shards);
+        snprintf(name, 64, "%.20s-%05zu-of-%05zu.safetensors", w->stem, shard + 1, w->n_shards);
 }
 
 static sp_status format_header(const sp_safetensors_writer *w, size_t shard, sp_buf *json, sp_error *err)
@@ -226,7 +233,8 @@ static sp_status write_index(const sp_safetensors_writer *w, sp_error *err)
     sp_writer *file = NULL;
     sp_status status;
     char name[64];
-    char *path = sp_path_join(w->dir, "model.safetensors.index.json");
+    snprintf(name, sizeof name, "%.20s.safetensors.index.json", w->stem);
+    char *path = sp_path_join(w->dir, name);
     if (!path) return sp_fail_nomem(err, "file name", strlen(w->dir));
     SP_GOTO(done, status,
             sp_buf_printf(&json, err,

@@ -17,6 +17,9 @@ sp_status sp_safetensors_writer_open(sp_safetensors_writer **writer, const char 
 void sp_safetensors_writer_close(
     sp_safetensors_writer *writer); /* accepts NULL; without a commit nothing is left */
 
+/* Files are called <stem>.safetensors instead of model.safetensors; before the first data. The stem must outlive the writer. */
+void sp_safetensors_writer_rename(sp_safetensors_writer *writer, const char *stem);
+
 /* Declare the next tensor; n_dims 0..4. Types: those with a name in safetensors, else SP_E_ARGUMENT. */
 sp_status sp_safetensors_declare(sp_safetensors_writer *writer, const char *name, sp_dtype dtype, int n_dims,
                                  const int64_t *shape, sp_error *err);
