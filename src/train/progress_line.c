@@ -17,9 +17,8 @@ typedef struct line_parts {
 static double seconds_left(const sp_step_metrics *m, const sp_progress_options *options)
 {
     if (options->seconds_left >= 0) return options->seconds_left;
-    if (m->step <= 0 || !(m->tokens_per_s > 0)) return (double)NAN;
-    double per_step = (double)m->tokens / (double)m->step;
-    return (double)(options->total_steps - m->step) * per_step / m->tokens_per_s;
+    if (m->step <= 0 || !(m->seconds > 0)) return (double)NAN;
+    return m->seconds / (double)m->step * (double)(options->total_steps - m->step);
 }
 
 static void fill_parts(line_parts *parts, const sp_step_metrics *m, const sp_progress_options *options)
@@ -37,8 +36,8 @@ static void fill_parts(line_parts *parts, const sp_step_metrics *m, const sp_pro
     snprintf(parts->text[LOSS], cap, isfinite(m->loss) && fabs(m->loss) < 1e4 ? "loss %.4f" : "loss %.4g",
              m->loss);
     if (!(validation < 0)) snprintf(parts->text[VALIDATION], cap, "val %.4g", validation);
-    snprintf(parts->text[RATE], cap, "lr %s", sp_report_short(&number, m->lr));
-    snprintf(parts->text[SPEED], cap, "%s tok/s", sp_report_short(&number, m->tokens_per_s));
+    snprintf(parts->text[RATE], cap, "lr %s", sp_report_short(&number, m->lr, 3));
+    snprintf(parts->text[SPEED], cap, "%s tok/s", sp_report_short(&number, m->tokens_per_s, 2));
     if (m->peak_share > 0) snprintf(parts->text[PEAK], cap, "(%.0f %% of peak)", 100 * m->peak_share);
     if (m->n_experts > 0) snprintf(parts->text[LOAD], cap, "load %.2f", m->max_load);
     if (options->total_steps > m->step && !isnan(left))

@@ -9,7 +9,7 @@
 typedef struct sp_progress_options {
     int64_t total_steps;
     double validation_loss; /* the last one measured; negative: none. That of the step itself comes first */
-    double seconds_left;    /* negative: from the tokens of a step so far and the present rate */
+    double seconds_left;    /* negative: as long per step as so far */
     int width;              /* columns at most; parts of less weight go first */
 } sp_progress_options;
 

@@ -71,6 +71,7 @@ static void trim_exponent(char *text)
 static const char *put_digits(sp_report_number *number, double value, int digits)
 {
     double size = fabs(value);
+    while (digits < 9 && size >= pow(10, digits)) digits++; /* whole numbers stay whole */
     if (isnan(value)) return strcpy(number->text, "-");
     if (value != 0 && (size < 0.01 || size >= 1e15)) {
         snprintf(number->text, sizeof number->text, "%.*e", digits - 1, value);
@@ -87,7 +88,7 @@ static const char *put_digits(sp_report_number *number, double value, int digits
     return number->text;
 }
 
-const char *sp_report_short(sp_report_number *number, double value)
+const char *sp_report_short(sp_report_number *number, double value, int digits)
 {
     static const struct {
         double unit;
@@ -95,13 +96,13 @@ const char *sp_report_short(sp_report_number *number, double value)
     } units[] = {{1e12, 'T'}, {1e9, 'G'}, {1e6, 'M'}, {1e3, 'k'}};
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         if (!(fabs(value) >= units[i].unit * 0.9995) || fabs(value) >= 1e15) continue;
-        put_digits(number, value / units[i].unit, 3);
+        put_digits(number, value / units[i].unit, digits);
         size_t n = strlen(number->text);
         number->text[n] = units[i].suffix;
         number->text[n + 1] = '\0';
         return number->text;
     }
-    return put_digits(number, value, 3);
+    return put_digits(number, value, digits);
 }
 
 const char *sp_report_value(sp_report_number *number, double value)

@@ -14,8 +14,9 @@ typedef struct sp_report_number {
     char text[48];
 } sp_report_number;
 
-const char *sp_report_count(sp_report_number *number, double value);  /* "1,234,567"; "-" for NaN */
-const char *sp_report_short(sp_report_number *number, double value);  /* "1.2k", "98.3M", "0.81", "2e-4" */
+const char *sp_report_count(sp_report_number *number, double value); /* "1,234,567"; "-" for NaN */
+/* "1.2k", "98.3M", "0.81", "2e-4": significant digits, more where a whole number needs them. */
+const char *sp_report_short(sp_report_number *number, double value, int digits);
 const char *sp_report_value(sp_report_number *number, double value);  /* four digits: "0.8123", "2.2e-4" */
 const char *sp_report_time(sp_report_number *number, double seconds); /* "2 h 05 min", "42 min", "17 s" */
 
