@@ -85,6 +85,20 @@ sp_status sp_passage_load(sp_passage *passage, const sp_loader *loader, const sp
     return status;
 }
 
+sp_status sp_passage_idle(sp_passage *passage, sp_error *err)
+{
+    memset(passage, 0, sizeof *passage);
+    sp_rows rows = {NULL, NULL, NULL, NULL};
+    sp_status status = allocate(passage, &rows, 1, 1, err);
+    int32_t zero = 0;
+    uint8_t unlearnt = 0;
+    if (status == SP_OK) put_row(passage, &(row_view){&zero, &zero, &zero, &unlearnt, 1}, false);
+    sp_free(rows.tokens);
+    sp_free(rows.mask);
+    if (status != SP_OK) sp_passage_clear(passage);
+    return status;
+}
+
 void sp_passage_clear(sp_passage *passage)
 {
     sp_free(passage->tokens);
@@ -101,6 +115,7 @@ typedef struct pass {
     const sp_passage *passage;
     const sp_pass_options *options;
     sp_pass_sums *sums;
+    bool learn; /* else forward only */
     sp_batch batch;
     sp_expert_watch watch;
 } pass;
@@ -192,7 +207,7 @@ static sp_tensor *record_losses(pass *p)
     sp_tensor *second = losses ? scale_loss(p, losses, p->options->mtp_scale) : NULL;
     if (!second) return NULL;
     p->sums->mtp_loss += sum_of(losses);
-    if (!ops->tape) count_hits(p, predicted, mtp->head);
+    if (!p->learn) count_hits(p, predicted, mtp->head);
     return sp_op_add(ops, total, second);
 }
 
@@ -233,13 +248,16 @@ sp_status sp_pass_run(sp_ops *ops, sp_parameters *parameters, const sp_passage *
     if (passage->n_tokens == 0) return SP_OK;
     sp_arena_reset(ops->arena);
     sp_ops_init(ops, ops->pool, ops->arena);
-    pass p = {.ops = ops, .parameters = parameters, .passage = passage, .options = options, .sums = sums};
+    pass p = {.ops = ops,
+              .parameters = parameters,
+              .passage = passage,
+              .options = options,
+              .sums = sums,
+              .learn = grads != NULL};
     SP_TRY(prepare_batch(&p, err));
     sp_tape tape = {0};
-    if (grads) {
-        ops->tape = &tape;
-        mark_parameters(ops, parameters, grads);
-    }
+    ops->tape = &tape; /* forward alone too: training's products are faster */
+    if (grads) mark_parameters(ops, parameters, grads);
     sp_tensor *loss = record_losses(&p);
     float one = 1.0f;
     if (loss && grads) sp_tape_backward(ops, loss, &one);
