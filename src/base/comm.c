@@ -18,7 +18,7 @@ sp_status sp_comm_open(sp_comm **comm, sp_comm_kind kind, sp_error *err)
     *comm = NULL;
     sp_comm *c = sp_calloc(1, sizeof *c);
     if (!c) return sp_fail_nomem(err, "communicator", sizeof *c);
-    c->size = 1;
+    c->size = c->neighbours = 1;
     sp_status status = kind == SP_COMM_WORLD ? sp_wire_open(c, err) : SP_OK;
     if (status == SP_OK)
         *comm = c;
@@ -48,6 +48,11 @@ int sp_comm_rank(const sp_comm *comm)
 int sp_comm_size(const sp_comm *comm)
 {
     return comm ? comm->size : 1;
+}
+
+int sp_comm_neighbours(const sp_comm *comm)
+{
+    return comm ? comm->neighbours : 1;
 }
 
 sp_status sp_comm_sum(sp_comm *comm, double *values, size_t n, sp_error *err)
@@ -254,6 +259,7 @@ sp_status sp_comm_split(sp_comm **part, sp_comm *comm, int colour, sp_error *err
 {
     SP_TRY(sp_comm_open(part, SP_COMM_SINGLE, err));
     if (!comm || !comm->wire) return SP_OK;
+    (*part)->neighbours = comm->neighbours;
     sp_status status = sp_wire_split(*part, comm, colour, err);
     if (status == SP_OK) return SP_OK;
     sp_free(*part);

@@ -29,8 +29,9 @@ void sp_comm_close(sp_comm *comm);
  * process alone exits. */
 _Noreturn void sp_comm_abort(sp_comm *comm, int code);
 
-int sp_comm_rank(const sp_comm *comm); /* 0 for NULL */
-int sp_comm_size(const sp_comm *comm); /* 1 for NULL */
+int sp_comm_rank(const sp_comm *comm);       /* 0 for NULL */
+int sp_comm_size(const sp_comm *comm);       /* 1 for NULL */
+int sp_comm_neighbours(const sp_comm *comm); /* processes of the world on this machine, this one included */
 
 /* values[i] becomes the sum over processes. For few values: every process gets everybody's. */
 sp_status sp_comm_sum(sp_comm *comm, double *values, size_t n, sp_error *err);

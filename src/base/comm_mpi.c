@@ -41,9 +41,14 @@ static sp_status adopt(sp_comm *comm, MPI_Comm wire, sp_error *err)
 sp_status sp_wire_open(sp_comm *comm, sp_error *err)
 {
     int provided;
+    MPI_Comm machine;
     SP_TRY(check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start", err));
     comm->is_world = 1;
-    return adopt(comm, MPI_COMM_WORLD, err);
+    SP_TRY(adopt(comm, MPI_COMM_WORLD, err));
+    SP_TRY(check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine),
+                 "start", err));
+    MPI_Comm_size(machine, &comm->neighbours);
+    return check(MPI_Comm_free(&machine), "start", err);
 }
 
 void sp_wire_close(sp_comm *comm)

@@ -10,7 +10,7 @@
 #define SP_WIRE_PIECE ((size_t)64 << 20)
 
 struct sp_comm {
-    int rank, size;
+    int rank, size, neighbours;
     void *wire; /* MPI's communicator; NULL: one process */
     int is_world;
 };
@@ -21,7 +21,7 @@ typedef struct sp_message {
     int peer;
 } sp_message;
 
-/* Fill rank, size and wire of the world. */
+/* Fill rank, size, neighbours and wire of the world. */
 sp_status sp_wire_open(sp_comm *comm, sp_error *err);
 void sp_wire_close(sp_comm *comm);
 _Noreturn void sp_wire_abort(int code);

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* How the processes of a run share its work: rows of a step are divided (data parallel), each process keeps the moments of, and
- * updates, its own part of the parameters (ZeRO stage 1; Rajbhandari et al. 2020), and experts may live on several processes
- * (expert parallel). With one process everything here is the identity. */
+/* How the processes of a run share its work.
+ *   Rows of a step are divided (data parallel).
+ *   Each process keeps the moments of, and updates, its own part of the parameters (ZeRO stage 1; Rajbhandari et al. 2020).
+ *     Everybody's moments are laid out for all parameters, but memory that nobody writes is never made real.
+ *   Experts may live apart (expert parallel): `expert_ranks` consecutive processes form a group that holds every expert once;
+ *     the other groups are its replicas. Gradients of an expert are added up over the replicas of its owner, all others over
+ *     all processes.
+ * With one process everything here is the identity. Every function but the first two and the last is collective. */
 #ifndef SP_TRAIN_PARALLEL_H
 #define SP_TRAIN_PARALLEL_H
 
 #include "base/comm.h"
+#include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/optimizer.h"
 
@@ -14,30 +20,44 @@ typedef struct sp_parallel sp_parallel;
 /* The experts of this process. */
 sp_expert_range sp_parallel_experts(const sp_comm *comm, const sp_train_config *config);
 
-/* Everything handed in must outlive it. SP_E_ARGUMENT: numbers of processes, experts and rows that do not divide. */
+/* run.threads, or for 0 the processors of this machine shared out among its processes. */
+int sp_parallel_threads(const sp_comm *comm, const sp_train_config *config);
+
+/* Everything handed in must outlive it; parameters->net then sends rows to experts elsewhere. SP_E_ARGUMENT: processes that
+ * run.expert_ranks does not divide. */
 sp_status sp_parallel_create(sp_parallel **parallel, sp_comm *comm, const sp_train_config *config,
                              sp_parameters *parameters, sp_optimizer *optimizer, sp_pool *pool,
                              sp_error *err);
 void sp_parallel_destroy(sp_parallel *parallel); /* accepts NULL */
 
+/* Of n rows or passes of rows, every process takes part in as many exchanges: how many passes of `micro_rows` rows each process
+ * must run so that all run equally many. 0: processes do not meet within passes. */
+int64_t sp_parallel_passes(const sp_parallel *parallel, int64_t n_rows, int64_t micro_rows);
+
 /* Sum the processes' gradients where their owner needs them; *square is the whole gradient's square. */
 sp_status sp_parallel_reduce(sp_parallel *parallel, float *grads, double *square, sp_error *err);
 
-/* Items [first, end) that this process updates. */
-void sp_parallel_range(const sp_parallel *parallel, size_t *first, size_t *end);
-
-/* Everybody gets the updated values. */
-sp_status sp_parallel_gather(sp_parallel *parallel, sp_error *err);
+/* Every process updates the items that it owns (first and end are set here), then everybody gets the new values. */
+sp_status sp_parallel_update(sp_parallel *parallel, const float *grads, sp_update update, sp_ops *ops,
+                             sp_error *err);
 
 /* Sums over processes. */
 sp_status sp_parallel_sum_counts(sp_parallel *parallel, int64_t *counts, int64_t n, sp_error *err);
 
-/* Rank 0 gets all parameters and moments for a checkpoint (others NULL); give back with release. */
-sp_status sp_parallel_collect(sp_parallel *parallel, sp_parameters **whole, sp_optimizer **moments,
-                              sp_error *err);
-void sp_parallel_release(sp_parallel *parallel, sp_parameters *whole, sp_optimizer *moments);
-
-/* The first rank's status for everybody, so that nobody waits for a rank that failed. */
+/* The first rank's status and error for everybody, so that nobody waits for a rank that failed. */
 sp_status sp_parallel_agree(sp_parallel *parallel, sp_status status, sp_error *err);
+
+/* The first rank gathers everything and writes sp_checkpoint_save's folder; everybody gets its status. */
+sp_status sp_parallel_save(sp_parallel *parallel, const sp_train_state *state, sp_error *err);
+
+/* The first rank reads the checkpoint `path` (NULL in others), written by any number of processes, and gives everybody the state
+ * and the values, owners their moments. */
+sp_status sp_parallel_load(sp_parallel *parallel, const char *path, sp_train_state *state, sp_error *err);
+
+/* Where the first pass's rows have gone since the last call (expert parallel; zeros otherwise), of this process. */
+sp_exchange_counts sp_parallel_traffic(sp_parallel *parallel);
+
+/* For tests: the rank that owns item i. */
+int sp_parallel_owner(const sp_parallel *parallel, size_t i);
 
 #endif

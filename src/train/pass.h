@@ -29,6 +29,9 @@ typedef struct sp_passage {
 /* Fetch rows [first, first + n) of the run. SP_E_NOMEM. */
 sp_status sp_passage_load(sp_passage *passage, const sp_loader *loader, const sp_loader_options *shape,
                           uint64_t first, uint32_t n, bool document_attention, sp_error *err);
+
+/* One token that is not learnt. */
+sp_status sp_passage_idle(sp_passage *passage, sp_error *err);
 void sp_passage_clear(sp_passage *passage);
 
 typedef struct sp_pass_options {

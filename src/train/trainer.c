@@ -61,6 +61,7 @@ typedef struct step_rows {
     size_t n;
     double n_targets, n_seconds, n_sequences; /* of all processes */
     double n_pairs;                           /* of this one */
+    size_t n_meet;                            /* passes that every process must run */
 } step_rows;
 
 static void clear_rows(step_rows *rows)
@@ -80,6 +81,7 @@ static sp_status load_rows(sp_trainer *t, const sp_loader *loader, uint64_t firs
     size_t n_passes = (size_t)((end - begin + micro - 1) / micro);
     rows->passages = sp_calloc(n_passes + 1, sizeof *rows->passages);
     if (!rows->passages) return sp_fail_nomem(err, "rows of a step", n_passes * sizeof *rows->passages);
+    rows->n_meet = (size_t)sp_parallel_passes(t->parallel, n, micro);
     double totals[3] = {0, 0, 0};
     for (; begin < end; begin += micro) {
         uint32_t count = (uint32_t)(end - begin < micro ? end - begin : micro);
@@ -104,6 +106,20 @@ static double over(double a, double b)
     return b > 0 ? a / b : 0.0;
 }
 
+/* A pass without rows of its own: other processes' rows meet the experts that are here. It teaches nothing. */
+static sp_status run_idle(sp_trainer *t, const sp_pass_options *options, bool learn, sp_error *err)
+{
+    sp_passage passage;
+    sp_pass_sums sums = {0};
+    sp_pass_options idle = *options;
+    idle.loss_scale = idle.mtp_scale = idle.balance_factor = 0.0;
+    SP_TRY(sp_passage_idle(&passage, err));
+    sp_status status =
+        sp_pass_run(&t->ops, t->parameters, &passage, &idle, learn ? t->grads : NULL, NULL, &sums, err);
+    sp_passage_clear(&passage);
+    return status;
+}
+
 static sp_status run_passes(sp_trainer *t, const step_rows *rows, bool learn, sp_pass_sums *sums,
                             sp_error *err)
 {
@@ -116,9 +132,13 @@ static sp_status run_passes(sp_trainer *t, const step_rows *rows, bool learn, sp
         .bf16_activations = c->bf16_activations,
         .fp8 = c->fp8,
     };
-    for (size_t i = 0; i < rows->n; i++)
-        SP_TRY(sp_pass_run(&t->ops, t->parameters, &rows->passages[i], &options, learn ? t->grads : NULL,
-                           learn ? t->counts : NULL, sums, err));
+    for (size_t i = 0; i < rows->n || i < rows->n_meet; i++) {
+        if (i < rows->n && rows->passages[i].n_tokens > 0)
+            SP_TRY(sp_pass_run(&t->ops, t->parameters, &rows->passages[i], &options, learn ? t->grads : NULL,
+                               learn ? t->counts : NULL, sums, err));
+        else if (i < rows->n_meet)
+            SP_TRY(run_idle(t, &options, learn, err));
+    }
     /* sums is a struct of doubles */
     return sp_comm_sum(t->comm, (double *)sums, sizeof *sums / sizeof(double), err);
 }
@@ -182,11 +202,9 @@ static sp_status update(sp_trainer *t, double *grad_norm, double loss, sp_error 
     sp_update u = {.step = t->state.step + 1,
                    .lr = sp_schedule_lr(&c->schedule, t->state.step),
                    .grad_scale = clipped ? c->clip / *grad_norm : 1.0};
-    sp_parallel_range(t->parallel, &u.first, &u.end);
     sp_arena_reset(t->arena);
     sp_ops_init(&t->ops, t->pool, t->arena);
-    SP_TRY(sp_optimizer_update(t->optimizer, t->parameters, t->grads, &u, &t->ops, err));
-    return sp_parallel_gather(t->parallel, err);
+    return sp_parallel_update(t->parallel, t->grads, u, &t->ops, err);
 }
 
 static void describe_step(const sp_trainer *t, const sp_pass_sums *sums, sp_step_metrics *m)
@@ -255,16 +273,8 @@ done:
 
 static sp_status save(sp_trainer *t, sp_error *err)
 {
-    const sp_train_config *c = t->config;
     t->state.n_ranks = sp_comm_size(t->comm);
-    sp_parameters *whole;
-    sp_optimizer *moments;
-    SP_TRY(sp_parallel_collect(t->parallel, &whole, &moments, err));
-    sp_status status = SP_OK;
-    if (is_first_rank(t))
-        status = sp_checkpoint_save(c->out, whole, moments, &t->state, c->tokenizer, c->checkpoint_keep, err);
-    sp_parallel_release(t->parallel, whole, moments);
-    return sp_parallel_agree(t->parallel, status, err);
+    return sp_parallel_save(t->parallel, &t->state, err);
 }
 
 static sp_status write_report(const sp_trainer *t, sp_error *err)
@@ -360,7 +370,7 @@ static sp_status allocate(sp_trainer *t, sp_error *err)
     size_t n_loads = (size_t)(layers_of(hp) * hp->n_routed_experts);
     t->arena = sp_arena_create((size_t)16 << 20);
     if (!t->arena) return sp_fail_nomem(err, "trainer", (size_t)16 << 20);
-    SP_TRY(sp_pool_create(&t->pool, c->threads, err));
+    SP_TRY(sp_pool_create(&t->pool, sp_parallel_threads(t->comm, c), err));
     sp_ops_init(&t->ops, t->pool, t->arena);
     SP_TRY(sp_parameters_create(&t->parameters, hp, sp_parallel_experts(t->comm, c), err));
     SP_TRY(sp_optimizer_create(&t->optimizer, t->parameters, &c->optimizer, err));
@@ -374,33 +384,38 @@ static sp_status allocate(sp_trainer *t, sp_error *err)
     return measure_peak(t, err);
 }
 
-static sp_status load_newest(sp_trainer *t, sp_start start, sp_error *err)
+/* The first rank's part: *path is NULL where there is nothing to go on from. */
+static sp_status find_newest(sp_trainer *t, sp_start start, char **path, sp_error *err)
 {
-    const sp_train_config *c = t->config;
-    char *path = NULL;
+    const char *out = t->config->out;
     sp_buf skipped = {NULL, 0, 0};
-    sp_status status = SP_OK;
-    if (start == SP_START_RESTART && is_first_rank(t))
-        SP_GOTO(done, status, sp_checkpoint_remove_all(c->out, err));
-    SP_GOTO(done, status, sp_comm_barrier(t->comm, err));
-    SP_GOTO(done, status, sp_checkpoint_newest(&path, c->out, &skipped, err));
-    if (skipped.len) notice(t, skipped.data);
-    if (!path) goto done;
-    if (start == SP_START_NEW) {
+    sp_status status = start == SP_START_RESTART ? sp_checkpoint_remove_all(out, err) : SP_OK;
+    if (status == SP_OK) status = sp_checkpoint_newest(path, out, &skipped, err);
+    if (status == SP_OK && skipped.len) notice(t, skipped.data);
+    if (status == SP_OK && *path && start == SP_START_NEW)
         status =
             sp_fail(err, SP_E_ARGUMENT,
-                    "%s holds checkpoints; --resume goes on from the newest, --restart begins anew", c->out);
-        goto done;
-    }
-    SP_GOTO(done, status, sp_checkpoint_load(path, t->parameters, t->optimizer, &t->state, err));
-    if (t->state.fingerprint != sp_train_config_fingerprint(c)) {
+                    "%s holds checkpoints; --resume goes on from the newest, --restart begins anew", out);
+    sp_buf_clear(&skipped);
+    return status;
+}
+
+static sp_status load_newest(sp_trainer *t, sp_start start, sp_error *err)
+{
+    char *path = NULL;
+    sp_status status = is_first_rank(t) ? find_newest(t, start, &path, err) : SP_OK;
+    SP_GOTO(done, status, sp_parallel_agree(t->parallel, status, err));
+    int32_t found = path != NULL;
+    SP_GOTO(done, status, sp_comm_broadcast(t->comm, &found, sizeof found, 0, err));
+    if (!found) goto done;
+    SP_GOTO(done, status, sp_parallel_load(t->parallel, path, &t->state, err));
+    if (t->state.fingerprint != sp_train_config_fingerprint(t->config)) {
         status = sp_fail(err, SP_E_ARGUMENT,
-                         "%s belongs to a run with another model, data, optimizer or seed", path);
+                         "%s belongs to a run with another model, data, optimizer or seed", t->config->out);
         goto done;
     }
     notice(t, path);
 done:
-    sp_buf_clear(&skipped);
     sp_free(path);
     return status;
 }
@@ -418,7 +433,7 @@ static sp_status open_metrics(sp_trainer *t, sp_error *err)
 static sp_status set_up(sp_trainer *t, sp_start start, sp_error *err)
 {
     const sp_train_config *c = t->config;
-    SP_TRY(sp_dir_create(c->out, err));
+    if (is_first_rank(t)) SP_TRY(sp_dir_create(c->out, err));
     SP_TRY(open_data(t, err));
     SP_TRY(allocate(t, err));
     sp_parameters_draw(t->parameters, c->seed, c->init_deviation, c->scale_residual);
