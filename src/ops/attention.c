@@ -4,7 +4,7 @@
  * Invariant (one answer): a query row visits the key blocks [0,64), [64,128), ... up to its own position,
  * always in this order, so its bits depend on the keys alone. Source: Milakov and Gimelshein 2018; Dao et al.
  * 2022. Start at sp_op_attention(). */
-#include "ops/ops_parts.h"
+#include "ops/attention_parts.h"
 
 #include <assert.h>
 #include <math.h>
@@ -142,154 +142,25 @@ static void attend_items(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
-/* --- backward ---------------------------------------------------------------------------------------------
- */
-
-/* Probabilities, and as many of their gradients, that a backward pass keeps at a time: 4 MiB each. */
-#define BACKWARD_FLOATS ((int64_t)1 << 20)
-
-typedef struct attention_saved {
-    sp_attend a;
-    const sp_span *spans;
-    int n_spans;
-    const float *stats; /* (T, nh, 2) */
-} attention_saved;
-
-/* Query rows [first, first + n_rows) of one span. With p the softmax of s = scale q k, o = sum of p v:
- * ds = p (do v - do o), dq = scale ds k, dk = scale ds q, dv = p do. */
-typedef struct backward_job {
-    const sp_kernels *kernels;
-    const attention_saved *saved;
-    const sp_span *span;
-    const sp_node *node;
-    int64_t first, n_rows, n_keys; /* n_keys: of the whole span, the row length of p and ds */
-    float *p, *ds;                 /* (n_rows, nh, n_keys); ds includes the scale */
-    float *dq, *dk, *dv;           /* whole tensors, NULL where nobody asks; dk and dv may be the same */
-    int64_t dv_stride;             /* of a row of dv */
-} backward_job;
-
-static const float *key_at(const backward_job *job, int64_t key, int64_t kv_head)
+static bool all_float(const sp_span *spans, int n_spans)
 {
-    return sp_ops_row(job->span->k, key) + kv_head * job->saved->a.k_dim;
-}
-
-/* Where k and v share rows there is one key-value head, or both have its width. */
-static const float *value_at(const backward_job *job, int64_t key, int64_t kv_head)
-{
-    return sp_ops_row(job->span->v, key) + kv_head * job->saved->a.v_dim;
-}
-
-/* p, ds and dq of items (row, head). */
-static void backward_rows(void *ctx, size_t begin, size_t end, int thread)
-{
-    (void)thread;
-    const backward_job *job = ctx;
-    const sp_kernels *k = job->kernels;
-    const sp_attend *a = &job->saved->a;
-    const sp_tensor *q = job->node->inputs[0], *y = job->node->output;
-    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
-        int64_t row = job->first + i / a->n_heads, head = i % a->n_heads;
-        int64_t kv_head = head * a->n_kv_heads / a->n_heads, at = row * a->n_heads + head;
-        int64_t n = job->span->position + (row - job->span->row) + 1;
-        const float *qi = sp_ops_row(q, row) + head * a->k_dim, *dy = job->node->grad + at * a->v_dim;
-        float *p = job->p + i * job->n_keys, *ds = job->ds + i * job->n_keys;
-        for (int64_t j = 0; j < n; j++)
-            p[j] = a->scale * k->dot[SP_DTYPE_F32]((size_t)a->k_dim, key_at(job, j, kv_head), qi);
-        k->exp_sum((size_t)n, job->saved->stats[2 * at], p);
-        k->scale((size_t)n, job->saved->stats[2 * at + 1], p);
-        float mean = k->dot[SP_DTYPE_F32]((size_t)a->v_dim, dy, (const float *)y->data + at * a->v_dim);
-        for (int64_t j = 0; j < n; j++) {
-            float dp = k->dot[SP_DTYPE_F32]((size_t)a->v_dim, value_at(job, j, kv_head), dy);
-            ds[j] = p[j] * (dp - mean) * a->scale;
-            if (job->dq) k->axpy((size_t)a->k_dim, ds[j], key_at(job, j, kv_head), job->dq + at * a->k_dim);
-        }
-    }
-}
-
-/* What one query row gives to keys [begin, end) of one key-value head, head by head. */
-static void add_to_keys(const backward_job *job, int64_t i, int64_t kv_head, int64_t begin, int64_t end)
-{
-    const sp_kernels *k = job->kernels;
-    const sp_attend *a = &job->saved->a;
-    int64_t group = a->n_heads / a->n_kv_heads, dk_stride = a->n_kv_heads * a->k_dim, row = job->first + i;
-    for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
-        const float *q = sp_ops_row(job->node->inputs[0], row) + head * a->k_dim;
-        const float *dy = job->node->grad + (row * a->n_heads + head) * a->v_dim;
-        const float *p = job->p + (i * a->n_heads + head) * job->n_keys,
-                    *ds = job->ds + (i * a->n_heads + head) * job->n_keys;
-        for (int64_t j = begin; j < end; j++) {
-            if (job->dk) k->axpy((size_t)a->k_dim, ds[j], q, job->dk + j * dk_stride + kv_head * a->k_dim);
-            if (job->dv)
-                k->axpy((size_t)a->v_dim, p[j], dy, job->dv + j * job->dv_stride + kv_head * a->v_dim);
-        }
-    }
-}
-
-/* dk and dv of items (key-value head, key): query rows in order, so that a key's sum does not depend on how
- * keys were shared out. */
-static void backward_keys(void *ctx, size_t begin, size_t end, int thread)
-{
-    (void)thread;
-    const backward_job *job = ctx;
-    for (int64_t at = (int64_t)begin; at < (int64_t)end;) {
-        int64_t kv_head = at / job->n_keys, from = at % job->n_keys;
-        int64_t to = from + (int64_t)end - at < job->n_keys ? from + (int64_t)end - at : job->n_keys;
-        for (int64_t i = 0; i < job->n_rows; i++) {
-            int64_t visible = job->span->position + (job->first + i - job->span->row) + 1;
-            if (visible > from) add_to_keys(job, i, kv_head, from, visible < to ? visible : to);
-        }
-        at += to - from;
-    }
-}
-
-/* The keys of one span are few enough to visit for several query rows at a time. */
-static void backward_span(sp_ops *ops, backward_job *job)
-{
-    const sp_attend *a = &job->saved->a;
-    const sp_span *span = job->span;
-    job->dk = sp_tape_grad(ops, span->k);
-    job->dv = span->v == span->k ? job->dk : sp_tape_grad(ops, span->v);
-    job->dv_stride = sp_tensor_cols(span->v);
-    job->n_keys = span->position + span->n_rows;
-    int64_t per_row = a->n_heads * job->n_keys, block = BACKWARD_FLOATS / per_row + 1;
-    if (block > span->n_rows) block = span->n_rows;
-    sp_arena_mark mark = sp_arena_save(ops->arena);
-    job->p = sp_ops_alloc(ops, (size_t)(block * per_row), 2 * sizeof(float));
-    if (!job->p) return;
-    job->ds = job->p + block * per_row;
-    for (int64_t done = 0; done < span->n_rows; done += block) {
-        job->first = span->row + done;
-        job->n_rows = span->n_rows - done < block ? span->n_rows - done : block;
-        sp_pool_run(ops->pool, (size_t)(job->n_rows * a->n_heads), 4, backward_rows, job);
-        if (job->dk || job->dv)
-            sp_pool_run(ops->pool, (size_t)(a->n_kv_heads * job->n_keys), 16, backward_keys, job);
-    }
-    sp_arena_restore(ops->arena, mark);
-}
-
-static void backward_attention(sp_ops *ops, const sp_node *node)
-{
-    const attention_saved *saved = node->saved;
-    float *dq = sp_tape_grad(ops, node->inputs[0]);
-    for (int s = 0; s < saved->n_spans; s++) {
-        backward_job job = {.kernels = ops->kernels, .saved = saved, .span = &saved->spans[s], .node = node};
-        job.dq = dq;
-        backward_span(ops, &job);
-    }
+    for (int s = 0; s < n_spans; s++)
+        if (spans[s].k->dtype != SP_DTYPE_F32 || spans[s].v->dtype != SP_DTYPE_F32) return false;
+    return true;
 }
 
 static void record_attention(sp_ops *ops, const attention_job *job)
 {
     const sp_attend *a = job->a;
+    if (!all_float(job->spans, job->n_spans)) sp_tape_refuse(ops);
     for (int s = 0; s < job->n_spans; s++) {
         const sp_span *span = &job->spans[s];
-        if (span->k->dtype != SP_DTYPE_F32 || span->v->dtype != SP_DTYPE_F32) sp_tape_refuse(ops);
         assert(span->k->data != span->v->data || a->n_kv_heads == 1 || a->k_dim == a->v_dim);
     }
     const sp_span *spans = sp_ops_keep(ops, job->spans, (size_t)job->n_spans * sizeof *spans);
-    const attention_saved *saved =
-        sp_ops_keep(ops, &(attention_saved){*a, spans, job->n_spans, job->stats}, sizeof *saved);
-    if (spans && saved) sp_tape_record(ops, job->y, &job->q, 1, backward_attention, saved);
+    const sp_attention_saved *saved =
+        sp_ops_keep(ops, &(sp_attention_saved){*a, spans, job->n_spans, job->stats}, sizeof *saved);
+    if (spans && saved) sp_tape_record(ops, job->y, &job->q, 1, sp_attention_backward_blocks, saved);
 }
 
 sp_tensor *sp_op_attention(sp_ops *ops, const sp_tensor *q, const sp_attend *attend, const sp_span *spans,
@@ -312,7 +183,11 @@ sp_tensor *sp_op_attention(sp_ops *ops, const sp_tensor *q, const sp_attend *att
         job.stats = sp_ops_alloc(ops, (size_t)(n_rows * attend->n_heads), 2 * sizeof *job.stats);
         if (!job.stats) return NULL;
     }
-    sp_pool_run(ops->pool, (size_t)(n_rows * attend->n_kv_heads * job.head_blocks), 1, attend_items, &job);
+    if (sp_ops_use_blas(ops) && all_float(spans, n_spans))
+        sp_attention_forward_blocks(ops, q, attend, spans, n_spans, y, job.stats);
+    else
+        sp_pool_run(ops->pool, (size_t)(n_rows * attend->n_kv_heads * job.head_blocks), 1, attend_items,
+                    &job);
     if (ops->tape) record_attention(ops, &job);
     return y;
 }

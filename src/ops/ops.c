@@ -254,10 +254,9 @@ static void backward_norm_rows(void *ctx, size_t begin, size_t end, int thread)
         float r = 1.0f / sqrtf(job->ops->kernels->sum_squares((size_t)n, xi) / (float)n + saved->eps);
         job->r[i] = r;
         if (!job->dx) continue;
-        double dot = 0.0;
-        for (int64_t j = 0; j < n; j++) dot += (double)(saved->w[j] * dy[j]) * xi[j];
-        float c = (float)(dot / (double)n) * r * r;
-        for (int64_t j = 0; j < n; j++) job->dx[i * n + j] += r * (saved->w[j] * dy[j] - xi[j] * c);
+        float dot = job->ops->kernels->dot_product((size_t)n, saved->w, dy, xi);
+        float rc[2] = {r, dot / (float)n * r * r};
+        job->ops->kernels->norm_grad((size_t)n, rc, xi, saved->w, dy, job->dx + i * n);
     }
 }
 
@@ -270,7 +269,7 @@ static void backward_norm_columns(void *ctx, size_t begin, size_t end, int threa
     int64_t n = sp_tensor_cols(x);
     for (int64_t i = 0; i < sp_tensor_rows(x); i++) {
         const float *xi = sp_ops_row(x, i), *dy = job->node->grad + i * n;
-        for (size_t j = begin; j < end; j++) job->dw[j] += job->r[i] * xi[j] * dy[j];
+        job->ops->kernels->axpy_product(end - begin, job->r[i], xi + begin, dy + begin, job->dw + begin);
     }
 }
 
@@ -402,30 +401,35 @@ static void swiglu_stretch(void *ctx, size_t begin, size_t end, int thread)
 }
 
 typedef struct swiglu_backward {
+    const sp_kernels *kernels;
     const sp_node *node;
     float *dgate, *dup;
+    float *nowhere; /* (threads, n) takes what nobody asks for; NULL if both are asked for */
 } swiglu_backward;
 
-/* y = s(g) g u with s the logistic function: du = s g dy, dg = u dy (s + g s (1 - s)). */
 static void backward_swiglu_rows(void *ctx, size_t begin, size_t end, int thread)
 {
-    (void)thread;
     const swiglu_backward *job = ctx;
     int64_t n = sp_tensor_cols(job->node->output);
-    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
-        const float *g = sp_ops_row(job->node->inputs[0], i), *u = sp_ops_row(job->node->inputs[1], i);
-        const float *dy = job->node->grad + i * n;
-        for (int64_t j = 0; j < n; j++) {
-            float s = 1.0f / (1.0f + sp_expf(-g[j]));
-            if (job->dup) job->dup[i * n + j] += s * g[j] * dy[j];
-            if (job->dgate) job->dgate[i * n + j] += u[j] * dy[j] * (s + g[j] * s * (1.0f - s));
-        }
-    }
+    float *nowhere = job->nowhere ? job->nowhere + thread * n : NULL;
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
+        job->kernels->swiglu_grad((size_t)n, sp_ops_row(job->node->inputs[0], i),
+                                  sp_ops_row(job->node->inputs[1], i), job->node->grad + i * n,
+                                  job->dgate ? job->dgate + i * n : nowhere,
+                                  job->dup ? job->dup + i * n : nowhere);
 }
 
 static void backward_swiglu(sp_ops *ops, const sp_node *node)
 {
-    swiglu_backward job = {node, sp_tape_grad(ops, node->inputs[0]), sp_tape_grad(ops, node->inputs[1])};
+    swiglu_backward job = {ops->kernels, node, sp_tape_grad(ops, node->inputs[0]),
+                           sp_tape_grad(ops, node->inputs[1]), NULL};
+    if (!job.dgate && !job.dup) return;
+    if (!job.dgate || !job.dup) {
+        size_t n = (size_t)(sp_pool_threads(ops->pool) * sp_tensor_cols(node->output));
+        job.nowhere = sp_ops_alloc(ops, n, sizeof *job.nowhere);
+        if (!job.nowhere) return;
+        memset(job.nowhere, 0, n * sizeof *job.nowhere);
+    }
     sp_pool_run(ops->pool, (size_t)sp_tensor_rows(node->output), 1, backward_swiglu_rows, &job);
 }
 

@@ -40,6 +40,9 @@ typedef struct sp_product {
     int64_t c_row;
 } sp_product;
 
+/* C = alpha A B + beta C on the calling thread (C is not read if beta is 0). */
+void sp_product_compute(const sp_kernels *kernels, const sp_product *product, float alpha, float beta);
+
 /* Add to C, or set it. */
 typedef enum sp_products_mode { SP_PRODUCTS_ADD, SP_PRODUCTS_SET } sp_products_mode;
 

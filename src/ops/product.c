@@ -23,6 +23,7 @@
 #define SIDE_STEP 16
 
 typedef struct tile_list {
+    const sp_kernels *kernels;
     const sp_product *products;
     sp_products_mode mode;
     int64_t side;   /* target */
@@ -52,20 +53,41 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static void multiply_tile(const sp_product *p, sp_products_mode mode, int64_t side, int64_t tile)
+/* The pool of the ops is the only source of threads. */
+static void keep_blas_to_one_thread(void)
 {
-    int64_t across = tiles_along(p->n, side), down = tiles_along(p->m, side);
-    int64_t i = border(p->m, down, tile / across), j = border(p->n, across, tile % across);
-    int64_t m = border(p->m, down, tile / across + 1) - i, n = border(p->n, across, tile % across + 1) - j;
-    if (m == 0 || n == 0) return;
+#if SP_HAVE_BLAS_THREADS
+    openblas_set_num_threads(1);
+#endif
+}
+
+void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float alpha, float beta)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)kernels;
+    pthread_once(&once, keep_blas_to_one_thread);
     bool a_plain = p->a_col == 1, b_plain = p->b_col == 1;
-    assert((a_plain || p->a_row == 1) && (b_plain || p->b_row == 1) && p->k <= INT_MAX);
+    assert((a_plain || p->a_row == 1) && (b_plain || p->b_row == 1));
+    assert(p->m <= INT_MAX && p->n <= INT_MAX && p->k <= INT_MAX);
     cblas_sgemm(CblasRowMajor, a_plain ? CblasNoTrans : CblasTrans, b_plain ? CblasNoTrans : CblasTrans,
-                (int)m, (int)n, (int)p->k, 1.0f, p->a + i * p->a_row,
-                (int)(a_plain ? at_least(p->a_row, p->k) : at_least(p->a_col, p->m)), p->b + j * p->b_col,
-                (int)(b_plain ? at_least(p->b_row, p->n) : at_least(p->b_col, p->k)),
-                mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f, p->c + i * p->c_row + j,
+                (int)p->m, (int)p->n, (int)p->k, alpha, p->a,
+                (int)(a_plain ? at_least(p->a_row, p->k) : at_least(p->a_col, p->m)), p->b,
+                (int)(b_plain ? at_least(p->b_row, p->n) : at_least(p->b_col, p->k)), beta, p->c,
                 (int)at_least(p->c_row, p->n));
+}
+
+static void multiply_tile(const tile_list *list, const sp_product *p, int64_t tile)
+{
+    int64_t across = tiles_along(p->n, list->side), down = tiles_along(p->m, list->side);
+    int64_t i = border(p->m, down, tile / across), j = border(p->n, across, tile % across);
+    sp_product t = *p;
+    t.m = border(p->m, down, tile / across + 1) - i;
+    t.n = border(p->n, across, tile % across + 1) - j;
+    if (t.m == 0 || t.n == 0) return;
+    t.a += i * p->a_row;
+    t.b += j * p->b_col;
+    t.c += i * p->c_row + j;
+    sp_product_compute(list->kernels, &t, 1.0f, list->mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f);
 }
 
 static void multiply_tiles(void *ctx, size_t begin, size_t end, int thread)
@@ -75,25 +97,15 @@ static void multiply_tiles(void *ctx, size_t begin, size_t end, int thread)
     int64_t p = 0;
     for (int64_t tile = (int64_t)begin; tile < (int64_t)end; tile++) {
         while (tile >= list->first[p + 1]) p++;
-        multiply_tile(&list->products[p], list->mode, list->side, tile - list->first[p]);
+        multiply_tile(list, &list->products[p], tile - list->first[p]);
     }
-}
-
-/* The pool of the ops is the only source of threads. */
-static void keep_blas_to_one_thread(void)
-{
-#if SP_HAVE_BLAS_THREADS
-    openblas_set_num_threads(1);
-#endif
 }
 
 void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n_products, sp_products_mode mode)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, keep_blas_to_one_thread);
     if (n_products == 0) return;
     sp_arena_mark mark = sp_arena_save(ops->arena);
-    tile_list list = {products, mode, MAX_SIDE,
+    tile_list list = {ops->kernels, products, mode, MAX_SIDE,
                       sp_ops_alloc(ops, (size_t)n_products + 1, sizeof *list.first)};
     if (!list.first) return;
     for (;; list.side /= 2) {
@@ -136,6 +148,22 @@ static void add_dots(const sp_kernels *k, const sp_product *p, int64_t begin, in
         for (int64_t j = 0; j < p->n; j++)
             p->c[i * p->c_row + j] +=
                 k->dot[SP_DTYPE_F32]((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
+}
+
+void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float alpha, float beta)
+{
+    for (int64_t i = 0; i < p->m; i++) {
+        float *c = p->c + i * p->c_row;
+        if (beta == 0.0f)
+            memset(c, 0, (size_t)p->n * sizeof *c);
+        else
+            kernels->scale((size_t)p->n, beta, c);
+        for (int64_t l = 0; p->b_col == 1 && l < p->k; l++)
+            kernels->axpy((size_t)p->n, alpha * p->a[i * p->a_row + l * p->a_col], p->b + l * p->b_row, c);
+        for (int64_t j = 0; p->b_col != 1 && j < p->n; j++)
+            c[j] +=
+                alpha * kernels->dot[SP_DTYPE_F32]((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
+    }
 }
 
 /* Items are the rows of C of all products, one product after the other. */

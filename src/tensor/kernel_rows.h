@@ -11,7 +11,9 @@
 /* Each fills only rows it has; the scalar ones fill all. */
 void sp_fill_float_scalar(sp_kernels *k);
 void sp_fill_quant_scalar(sp_kernels *k);
+void sp_fill_train_scalar(sp_kernels *k);
 void sp_fill_float_avx2(sp_kernels *k);
+void sp_fill_train_avx2(sp_kernels *k);
 void sp_fill_quant_avx2(sp_kernels *k);
 void sp_fill_k_avx2(sp_kernels *k);
 void sp_fill_iq_avx2(sp_kernels *k);
@@ -24,6 +26,14 @@ static inline void sp_adamw_one(const sp_adamw *a, float g, float *w, float *m, 
     *m = a->beta1 * *m + a->rest1 * g;
     *v = a->beta2 * *v + a->rest2 * (g * g);
     *w = a->keep * *w - a->step * *m / (sqrtf(*v) * a->unbias + a->eps);
+}
+
+/* y = s(g) g u with s the logistic function: du = s g dy, dg = u dy (s + s g (1 - s)). */
+static inline void sp_swiglu_grad_one(float gate, float up, float dy, float *dgate, float *dup)
+{
+    float s = 1.0f / (1.0f + sp_expf(-gate)), silu = s * gate;
+    *dup = *dup + silu * dy;
+    *dgate = *dgate + (up * dy) * (s + silu * (1.0f - s));
 }
 
 /* exp(x) = 2^n e^r, n = round(x / ln 2), r = x - n ln 2 in two parts, e^r = 1 + r + r^2 P(r). P: a degree-4

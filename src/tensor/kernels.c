@@ -30,6 +30,7 @@ static void fill_scalar(sp_kernels *k, const char *isa)
 {
     sp_fill_float_scalar(k);
     sp_fill_quant_scalar(k);
+    sp_fill_train_scalar(k);
     k->isa = isa;
 }
 
@@ -42,6 +43,7 @@ static void build_tables(void)
         fill_scalar(k, "avx2");
 #if defined(__x86_64__)
         sp_fill_float_avx2(k);
+        sp_fill_train_avx2(k);
         sp_fill_quant_avx2(k);
         sp_fill_k_avx2(k);
         sp_fill_iq_avx2(k);

@@ -39,6 +39,16 @@ typedef struct sp_kernels {
     float (*max)(size_t n, const float *x);                                 /* n >= 1 */
     float (*exp_sum)(size_t n, float shift,
                      float *x); /* x = exp(x - shift); returns the sum in eight lanes */
+    /* backward passes (train_scalar.c) */
+    float (*dot_product)(size_t n, const float *x, const float *y,
+                         const float *z); /* sum of (x y) z, in eight lanes */
+    void (*axpy_product)(size_t n, float a, const float *x, const float *y, float *z); /* z = fma(a x, y, z) */
+    void (*softmax_grad)(size_t n, float mean, float scale, const float *p,
+                         float *d); /* d = scale (p (d - mean)) */
+    void (*norm_grad)(size_t n, const float *rc, const float *x, const float *w, const float *dy,
+                      float *dx); /* dx = dx + rc[0] (w dy - rc[1] x) */
+    void (*swiglu_grad)(size_t n, const float *gate, const float *up, const float *dy, float *dgate,
+                        float *dup); /* adds to dgate and dup */
     void (*adamw)(size_t n, const sp_adamw *a, const float *g, float *w, float *m, float *v);
 } sp_kernels;
 

@@ -139,12 +139,7 @@ static trainee *open_trainee(const char *name)
     widen_weights(m);
     assert_ok(sp_hparams_from_archive(&m->hp, m->archive, &err), err);
     assert_ok(sp_weights_bind(&m->weights, &m->hp, m->archive, &err), err);
-    sp_hparams_rope_frequencies(&m->hp, m->omega);
-    m->net = (sp_net){&m->hp,
-                      &m->weights,
-                      {sp_hparams_rope_dim(&m->hp), m->omega, (float)sp_hparams_rope_attention_factor(&m->hp),
-                       m->hp.rope_interleaved},
-                      (float)sp_hparams_softmax_scale(&m->hp)};
+    assert_ok(sp_net_bind(&m->net, &m->hp, &m->weights, m->omega, &err), err);
     list_parameters(m);
     return m;
 }
