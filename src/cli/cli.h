@@ -18,6 +18,7 @@ extern const sp_command sp_command_bench;
 extern const sp_command sp_command_chat;
 extern const sp_command sp_command_convert;
 extern const sp_command sp_command_data;
+extern const sp_command sp_command_eval;
 extern const sp_command sp_command_inspect;
 extern const sp_command sp_command_logits;
 extern const sp_command sp_command_perplexity;

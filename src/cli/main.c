@@ -13,6 +13,7 @@ const sp_command *const sp_commands[] = {
     &sp_command_tokenize,
     &sp_command_logits,
     &sp_command_perplexity,
+    &sp_command_eval,
     &sp_command_convert,
     &sp_command_synth,
     &sp_command_data,
