@@ -46,6 +46,13 @@ logits, by autograd through transformers in float64 (deepseek_v3 in float32) wit
 times its prediction layer's loss) through reference_model.py. Parameters that are not listed have no gradient.
 transformers against reference_model.py: at most 1.8e-6 (v3), norm-wise.
 
+## training: make_training.py
+`<run>.json`: ten AdamW (or, `-muon`, Muon and AdamW) steps of a checkpoint: the trainer's configuration, the documents, and per step rows,
+learning rate, losses, gradient norm and expert counts. Through transformers in float64 (deepseek_v3 in float32) with the corrections
+above; deepseek and the v3-mtp runs, whose prediction layer shares embedding and head, through reference_model.py in float64. transformers
+against reference_model.py over all ten losses: at most 4.7e-7. No router choice is closer than 2e-5 to a tie.
+`optimizer.json`: three updates of eight small tensors by torch.optim.AdamW and by Muon in float64.
+
 ## quants: make_quants.py
 `<type>.bin` packed blocks (first half random bytes, then blocks from ggml's quantiser), `<type>.f32` their values from the
 `gguf` package; ggml's C decoder gives the same bits. `f8_e4m3` holds all 256 codes (0x7f and 0xff are NaN).
