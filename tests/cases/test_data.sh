@@ -52,7 +52,7 @@ json_out
 
 run "$SPUTNIK" data sort x
 expect_rc 2
-has_err '"sort": expected tokenizer, pack or show'
+has_err '"sort": expected tokenizer, pack, show or generate'
 run "$SPUTNIK" data show "$tmp/a.shard" --vocab-size 300
 expect_rc 2
 has_err '--vocab-size does not go with show'
