@@ -60,7 +60,7 @@ static int ticks_log(const sp_axis *axis, unsigned mantissas, int stride, double
 
 int sp_axis_ticks(const sp_axis *axis, int wanted, double ticks[SP_AXIS_MAX_TICKS])
 {
-    static const unsigned sets[] = {1u << 1, 1u << 1 | 1u << 3, 1u << 1 | 1u << 2 | 1u << 5, 0x2AE, 0x3FE};
+    static const unsigned sets[] = {1u << 1, 1u << 1 | 1u << 3, 1u << 1 | 1u << 2 | 1u << 5, 0xAE, 0x3FE};
     if (!axis->log) return ticks_linear(axis, wanted, ticks);
     for (int stride = 1; stride <= 512; stride *= 2) { /* many decades: every second, fourth, ... of them */
         int n = ticks_log(axis, 1u << 1, stride, ticks);

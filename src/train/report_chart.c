@@ -215,15 +215,16 @@ static sp_status put_values(sp_buf *out, const drawing *d, size_t index, const c
     return sp_buf_puts(out, "\"/>\n", err);
 }
 
-/* Mean over the values of buckets i - reach .. i + reach, fewer on both sides near an end. */
+/* Mean over the values of buckets i - reach .. i + reach, those far off counting less; fewer on both sides near an end. */
 static double smooth_at(const curve *c, size_t i, size_t reach)
 {
     double sum = 0, n = 0;
     if (reach > i) reach = i;
     if (reach > c->n_buckets - 1 - i) reach = c->n_buckets - 1 - i;
     for (size_t j = i - reach; j <= i + reach; j++) {
-        sum += c->buckets[j].sum;
-        n += c->buckets[j].n;
+        double weight = (double)(reach + 1 - (j < i ? i - j : j - i));
+        sum += weight * c->buckets[j].sum;
+        n += weight * c->buckets[j].n;
     }
     return sum / n;
 }
@@ -235,7 +236,7 @@ static sp_status put_smoothed(sp_buf *out, const drawing *d, size_t index, sp_er
     SP_TRY(sp_buf_printf(out, err, "<path class=\"line c%d\" d=\"", d->chart->series[index].colour));
     for (size_t i = 0; i < c->n_buckets; i++) {
         if (c->buckets[i].n > 0)
-            SP_TRY(pen_to(&p, c->buckets[i].x, smooth_at(c, i, c->n_buckets / 50), err));
+            SP_TRY(pen_to(&p, c->buckets[i].x, smooth_at(c, i, c->n_buckets / 40), err));
         else
             p.down = false;
     }
@@ -378,7 +379,7 @@ static sp_status put_caption(sp_buf *out, const drawing *d, sp_error *err)
     SP_TRY(sp_buf_puts(out, "<figcaption><strong>", err));
     SP_TRY(sp_report_puts(out, d->chart->title, err));
     SP_TRY(sp_buf_puts(out, "</strong>", err));
-    for (size_t i = 0; i < d->chart->n_series; i++) {
+    for (size_t i = 0; d->chart->n_series > 1 && i < d->chart->n_series; i++) {
         const sp_chart_series *series = &d->chart->series[i];
         if (d->curves[i].n_values == 0) continue;
         SP_TRY(sp_buf_printf(out, err, " <span class=\"key\"><i class=\"%s c%d\"></i>", keys[series->kind],

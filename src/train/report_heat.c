@@ -218,9 +218,12 @@ sp_status sp_report_put_heat_key(sp_buf *out, sp_error *err)
     SP_TRY(sp_buf_puts(out, "<p class=\"heat-key\">load over the mean", err));
     for (size_t i = 0; i < N_CLASSES; i++) {
         SP_TRY(sp_buf_printf(out, err, " <span><i class=\"h%zu\"></i>", i));
-        SP_TRY(i == 0              ? sp_buf_printf(out, err, "under %g</span>", class_ends[0])
-               : i + 1 < N_CLASSES ? sp_buf_printf(out, err, "%g</span>", class_ends[i - 1])
-                                   : sp_buf_printf(out, err, "over %g</span>", class_ends[i - 1]));
+        if (i == 0)
+            SP_TRY(sp_buf_printf(out, err, "under %g</span>", class_ends[0]));
+        else if (i + 1 < N_CLASSES)
+            SP_TRY(sp_buf_printf(out, err, "%g to %g</span>", class_ends[i - 1], class_ends[i]));
+        else
+            SP_TRY(sp_buf_printf(out, err, "over %g</span>", class_ends[i - 1]));
     }
     return sp_buf_puts(out, "</p>\n", err);
 }
