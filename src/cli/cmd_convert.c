@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `sputnik convert`: a Hugging Face directory or a GGUF file to a GGUF file of another type. The work is
- * model/convert.h's; here are the options, the progress bar and Ctrl-C. */
+/* `sputnik convert`: a Hugging Face directory or a GGUF file to a GGUF file of another type, or a Hugging Face directory to another one.
+ * The work is model/convert.h's and model/export_hf.h's; here are the options, the progress bar and Ctrl-C. */
 #include "model/convert.h"
 
 #include <string.h>
@@ -9,21 +9,24 @@
 #include "cli/cli.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
+#include "model/export_hf.h"
 
 typedef struct convert_args {
     const char *type;
     int64_t n_threads;
     sp_str_list overrides;
-    int list_types;
+    int hf, list_types;
 } convert_args;
 
-static const convert_args convert_defaults = {"bf16", 0, {NULL, 0}, 0};
+static const convert_args convert_defaults = {"bf16", 0, {NULL, 0}, 0, 0};
 
 static const sp_arg convert_table[] = {
     SP_STRING_ROW(convert_args, type, "type", 0, "NAME",
                   "storage type or mixture (default bf16), see --list-types"),
     SP_STRINGS_ROW(convert_args, overrides, "tensor-type", 0, "PART=TYPE",
                    "type of tensors whose name contains PART (may be repeated)"),
+    SP_FLAG_ROW(convert_args, hf, "hf", 0,
+                "write a Hugging Face directory, as OUT/ and an existing directory do"),
     SP_THREADS_ROW(convert_args, n_threads),
     SP_FLAG_ROW(convert_args, list_types, "list-types", 0, "list the types"),
 };
@@ -73,25 +76,61 @@ static sp_status convert(const convert_args *args, const char *src, const char *
     return status;
 }
 
+static bool is_folder(const convert_args *args, const char *dst)
+{
+    size_t n = strlen(dst);
+    return args->hf || (n > 0 && dst[n - 1] == '/') || sp_file_is_dir(dst);
+}
+
+static sp_status export_folder(const convert_args *args, const char *src, const char *dst, sp_error *err)
+{
+    sp_progress progress;
+    sp_export_options options = {
+        .max_shard_bytes = SP_EXPORT_SHARD_BYTES, .progress = show_progress, .progress_ctx = &progress};
+    if (args->overrides.n)
+        return sp_fail(err, SP_E_ARGUMENT, "option --tensor-type: a Hugging Face directory has one type");
+    if (!sp_dtype_by_name(args->type, &options.dtype))
+        return sp_fail(err, SP_E_ARGUMENT,
+                       "type \"%.40s\": a Hugging Face directory is written as bf16, f16 or f32", args->type);
+    sp_interrupt_catch();
+    sp_progress_start(&progress, "exporting", SP_PROGRESS_BYTES, 0);
+    sp_status status = sp_export_hf(src, dst, &options, err);
+    sp_progress_finish(&progress);
+    return status;
+}
+
+/* "OUT: SIZE", or "OUT" of a directory. */
+static void print_result(const char *dst)
+{
+    char text[32];
+    uint64_t size = 0;
+    if (!sp_file_is_dir(dst) && sp_file_size(dst, &size, NULL) == SP_OK)
+        printf("%s: %s\n", dst, sp_cli_size(text, (double)size));
+    else
+        printf("%s\n", dst);
+}
+
 static int run_convert(const void *options, char *const *operands, int n_operands)
 {
     const convert_args *args = options;
     sp_error err = SP_ERROR_NONE;
-    char size_text[32];
-    uint64_t size = 0;
     if (args->list_types) {
         print_types();
         return SP_EXIT_GOOD;
     }
-    if (n_operands != 2) return sp_cli_usage(&sp_command_convert, "expected MODEL and OUT.gguf");
+    if (n_operands != 2)
+        return sp_cli_usage(&sp_command_convert, "expected MODEL and OUT.gguf or a directory");
     sp_type_override *rows = sp_calloc(args->overrides.n + 1, sizeof *rows);
     if (!rows) return sp_cli_say("out of memory");
     char *src = sp_cli_locate(operands[0]);
-    sp_status status = src ? convert(args, src, operands[1], rows, &err) : SP_E_NOT_FOUND;
+    sp_status status = SP_E_NOT_FOUND;
+    if (src && is_folder(args, operands[1]))
+        status = export_folder(args, src, operands[1], &err);
+    else if (src)
+        status = convert(args, src, operands[1], rows, &err);
     if (src && status != SP_OK)
         sp_cli_fail(&err, status == SP_E_ARGUMENT ? "sputnik convert --list-types" : NULL);
-    if (status == SP_OK && sp_file_size(operands[1], &size, NULL) == SP_OK)
-        printf("%s: %s\n", operands[1], sp_cli_size(size_text, (double)size));
+    if (status == SP_OK) print_result(operands[1]);
     for (size_t i = 0; i < args->overrides.n; i++) {
         union {
             const char *in;
@@ -106,9 +145,12 @@ static int run_convert(const void *options, char *const *operands, int n_operand
 
 const sp_command sp_command_convert = {
     "convert",
-    "MODEL OUT.gguf",
-    "write a model as GGUF, in another storage type",
-    "MODEL is a Hugging Face directory or a GGUF file. OUT.gguf appears only when it is complete.",
+    "MODEL OUT",
+    "write a model as GGUF or as a Hugging Face directory, in another storage type",
+    "MODEL is a Hugging Face directory (a checkpoint of a run, too) or a GGUF file. OUT is a GGUF file or, "
+    "where it ends in / or\n"
+    "is an existing directory, a Hugging Face directory: bf16, f16 or f32. OUT appears only when it is "
+    "complete.",
     convert_table,
     sizeof convert_table / sizeof convert_table[0],
     &convert_defaults,
