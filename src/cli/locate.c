@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A MODEL argument to a path: an existing file or directory, else a model that `pull` has fetched. */
+/* A MODEL argument to a path: an existing file or directory, the model that comes with the program, else one that `pull` has
+ * fetched. */
 #include "cli/cli.h"
 
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "cli/hub.h"
@@ -32,6 +34,22 @@ static bool looks_like_a_file(const char *model)
     return sp_file_is_dir(folder);
 }
 
+/* The model that comes with the program: beside it in the build folder, or where `make install` puts it. */
+static char *find_nano(void)
+{
+    static const char *const places[] = {"share/sputnik/nano.gguf", "../share/sputnik/nano.gguf"};
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    while (n > 0 && exe[n - 1] != '/') n--;
+    exe[n > 0 ? n : 0] = '\0';
+    for (size_t i = 0; n > 0 && i < sizeof places / sizeof places[0]; i++) {
+        char *path = sp_path_join(exe, places[i]);
+        if (path && sp_file_exists(path)) return path;
+        sp_free(path);
+    }
+    return sp_file_exists(SP_DATA_DIR "/nano.gguf") ? sp_strdup(SP_DATA_DIR "/nano.gguf") : NULL;
+}
+
 char *sp_cli_locate(const char *model)
 {
     sp_error err = SP_ERROR_NONE;
@@ -43,7 +61,9 @@ char *sp_cli_locate(const char *model)
         return path;
     }
     if (strcasecmp(model, "nano") == 0) {
-        sp_cli_say("nano: the built-in model does not exist yet");
+        path = find_nano();
+        if (path) return path;
+        sp_cli_say("nano: the model that comes with the program, share/sputnik/nano.gguf, is not there");
         sp_cli_hint("\"sputnik pull deepseek-r1-distill-qwen-1.5b\" fetches a small model");
         return NULL;
     }

@@ -329,3 +329,19 @@ const char *sp_archive_path(const sp_archive *archive)
 {
     return archive->path;
 }
+
+sp_sampling_hint sp_archive_sampling(const sp_archive *archive)
+{
+    sp_sampling_hint hint = {-1.0, -1.0};
+    const sp_gguf *gguf = sp_archive_gguf(archive);
+    if (gguf) {
+        sp_gguf_real(gguf, "general.sampling.temp", &hint.temperature);
+        sp_gguf_real(gguf, "general.sampling.top_p", &hint.top_p);
+        return hint;
+    }
+    const sp_json *config = archive->generation_config;
+    hint.temperature = sp_json_real(sp_json_get(config, "temperature"), -1.0);
+    hint.top_p = sp_json_real(sp_json_get(config, "top_p"), -1.0);
+    if (!sp_json_bool(sp_json_get(config, "do_sample"), true)) hint.temperature = 0.0;
+    return hint;
+}

@@ -52,4 +52,11 @@ const sp_json *sp_archive_generation_config(const sp_archive *archive);
 const sp_json *sp_archive_tokenizer_config(const sp_archive *archive);
 const char *sp_archive_path(const sp_archive *archive);
 
+/* What the publisher recommends to who samples: generation_config.json ("do_sample": false means temperature 0), or
+ * general.sampling.temp and .top_p in GGUF; negative where it says nothing. */
+typedef struct sp_sampling_hint {
+    double temperature, top_p;
+} sp_sampling_hint;
+sp_sampling_hint sp_archive_sampling(const sp_archive *archive);
+
 #endif

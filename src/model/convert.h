@@ -23,6 +23,9 @@ typedef struct sp_convert_options {
     void *progress_ctx;
     const sp_type_override *overrides;
     size_t n_overrides;
+    const char *name; /* general.name; NULL: the source's, or its folder's name */
+    const double
+        *temperature; /* recommended to who samples from the model; NULL: as generation_config.json says */
 } sp_convert_options;
 
 #define SP_CONVERT_DEFAULTS                                                                                  \

@@ -236,15 +236,34 @@ static sp_status put_vocabulary(const sp_conversion *c, sp_error *err)
     return status;
 }
 
-static sp_status put_metadata(const sp_conversion *c, int32_t n_mtp, sp_error *err)
+static sp_status put_name(const sp_conversion *c, sp_error *err)
 {
-    SP_TRY(sp_gguf_put_hparams(c->writer, &c->hp, n_mtp, err));
+    const char *name = c->options->name;
+    if (name) return sp_gguf_put_string(c->writer, "general.name", name, strlen(name), err);
     const char *path = sp_archive_path(c->archive);
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') end--;
     size_t begin = end;
     while (begin > 0 && path[begin - 1] != '/') begin--;
-    SP_TRY(sp_gguf_put_string(c->writer, "general.name", path + begin, end - begin, err));
+    return sp_gguf_put_string(c->writer, "general.name", path + begin, end - begin, err);
+}
+
+/* What is recommended to who samples, under llama.cpp's keys. */
+static sp_status put_sampling(const sp_conversion *c, sp_error *err)
+{
+    sp_sampling_hint hint = sp_archive_sampling(c->archive);
+    if (c->options->temperature) hint.temperature = *c->options->temperature;
+    if (hint.temperature >= 0)
+        SP_TRY(sp_gguf_put_f32(c->writer, "general.sampling.temp", (float)hint.temperature, err));
+    if (hint.top_p < 0) return SP_OK;
+    return sp_gguf_put_f32(c->writer, "general.sampling.top_p", (float)hint.top_p, err);
+}
+
+static sp_status put_metadata(const sp_conversion *c, int32_t n_mtp, sp_error *err)
+{
+    SP_TRY(sp_gguf_put_hparams(c->writer, &c->hp, n_mtp, err));
+    SP_TRY(put_name(c, err));
+    SP_TRY(put_sampling(c, err));
     SP_TRY(sp_conversion_put_type(c, err));
     return put_vocabulary(c, err);
 }

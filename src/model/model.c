@@ -129,9 +129,9 @@ sp_chat_format sp_model_chat_format(const sp_model *model)
 
 void sp_model_recommended(const sp_model *model, float *temperature, float *top_p)
 {
-    const sp_json *config = sp_archive_generation_config(model->archive);
-    *temperature = (float)sp_json_real(sp_json_get(config, "temperature"), -1.0);
-    *top_p = (float)sp_json_real(sp_json_get(config, "top_p"), -1.0);
+    sp_sampling_hint hint = sp_archive_sampling(model->archive);
+    *temperature = (float)hint.temperature;
+    *top_p = (float)hint.top_p;
 }
 
 const sp_net *sp_model_net(const sp_model *model)

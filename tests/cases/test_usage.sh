@@ -91,9 +91,11 @@ expect_rc 2
 run "$SPUTNIK" pull
 expect_rc 2
 
-run "$SPUTNIK" chat
+# A program that lost the model which belongs beside it.
+cp "$SPUTNIK" "$tmp/sputnik"
+run "$tmp/sputnik" chat
 expect_rc 1
-expect_err 'sputnik: nano: the built-in model does not exist yet
+expect_err 'sputnik: nano: the model that comes with the program, share/sputnik/nano.gguf, is not there
 hint: "sputnik pull deepseek-r1-distill-qwen-1.5b" fetches a small model'
 run "$SPUTNIK" inspect no-such.gguf
 expect_rc 1
