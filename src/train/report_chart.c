@@ -75,7 +75,7 @@ static sp_status gather_curve(curve *c, const sp_chart *chart, const sp_chart_se
         c->last = value;
         c->last_x = series->x[i];
         add_value(&all, series->x[i], value);
-        add_value(&c->buckets[(size_t)((double)i / (double)series->n * (double)n)], series->x[i], value);
+        add_value(&c->buckets[i * n / series->n], series->x[i], value);
     }
     c->n_values = (size_t)all.n;
     c->min = all.min;

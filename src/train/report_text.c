@@ -44,21 +44,6 @@ sp_status sp_report_puts(sp_buf *out, const char *text, sp_error *err)
     return sp_report_put_text(out, text, strlen(text), err);
 }
 
-const char *sp_report_count(sp_report_number *number, double value)
-{
-    char digits[32];
-    char *to = number->text;
-    if (!(fabs(value) < 1e15)) return strcpy(number->text, isnan(value) ? "-" : "very many");
-    int n = snprintf(digits, sizeof digits, "%.0f", fabs(value));
-    if (value <= -0.5) *to++ = '-';
-    for (int i = 0; i < n; i++) {
-        *to++ = digits[i];
-        if ((n - 1 - i) % 3 == 0 && i < n - 1) *to++ = ',';
-    }
-    *to = '\0';
-    return number->text;
-}
-
 /* "2e-04" to "2e-4", "1e+06" to "1e6". */
 static void trim_exponent(char *text)
 {
@@ -85,6 +70,21 @@ static const char *put_digits(sp_report_number *number, double value, int digits
         snprintf(number->text, sizeof number->text, "%.*g", digits, value);
     }
     trim_exponent(number->text);
+    return number->text;
+}
+
+const char *sp_report_count(sp_report_number *number, double value)
+{
+    char digits[32];
+    char *to = number->text;
+    if (!(fabs(value) < 1e15)) return put_digits(number, value, 3);
+    int n = snprintf(digits, sizeof digits, "%.0f", fabs(value));
+    if (value <= -0.5) *to++ = '-';
+    for (int i = 0; i < n; i++) {
+        *to++ = digits[i];
+        if ((n - 1 - i) % 3 == 0 && i < n - 1) *to++ = ',';
+    }
+    *to = '\0';
     return number->text;
 }
 
