@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "cli/interrupt.h"
 #include "train/progress_line.h"
@@ -89,7 +90,7 @@ static sp_status train(const train_args *args, const sp_train_config *config, sp
     sp_start start = args->resume ? SP_START_RESUME : args->restart ? SP_START_RESTART : SP_START_NEW;
     sp_trainer *trainer;
     SP_TRY(sp_trainer_create(&trainer, config, comm, start, &events, err));
-    sp_interrupt_catch();
+    sp_interrupt_catch_all();
     sp_status status = args->check ? SP_OK : sp_trainer_run(trainer, err);
     if (args->check && sp_comm_rank(comm) == 0) describe(trainer, config);
     sp_trainer_destroy(trainer);
@@ -103,6 +104,20 @@ static bool launched_by_mpi(void)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (getenv(names[i])) return true;
     return false;
+}
+
+/* Say which process failed, and end them all. An error that meets every process at once is said by the first: the others give
+ * it the time to end them. */
+static int fail(sp_comm *comm, const sp_error *err)
+{
+    bool alone = sp_comm_size(comm) == 1;
+    if (sp_comm_rank(comm) > 0) nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    if (!alone) fprintf(stderr, "rank %d: ", sp_comm_rank(comm));
+    sp_cli_fail(err, NULL);
+    fflush(NULL);
+    if (!alone) sp_comm_abort(comm, SP_EXIT_FAILED);
+    sp_comm_close(comm);
+    return SP_EXIT_FAILED;
 }
 
 static int run_train(const void *options, char *const *operands, int n_operands)
@@ -124,13 +139,9 @@ static int run_train(const void *options, char *const *operands, int n_operands)
         status = train(args, &config, comm, &err);
         sp_train_config_clear(&config);
     }
-    if (status != SP_OK) {
-        if (sp_comm_size(comm) > 1) fprintf(stderr, "rank %d: ", sp_comm_rank(comm));
-        sp_cli_fail(&err, NULL);
-        if (sp_comm_size(comm) > 1) sp_comm_abort(comm, SP_EXIT_FAILED);
-    }
+    if (status != SP_OK) return fail(comm, &err);
     sp_comm_close(comm);
-    return status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED;
+    return SP_EXIT_GOOD;
 }
 
 const sp_command sp_command_train = {

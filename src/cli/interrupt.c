@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The handler of SIGINT. A second Ctrl-C while the first is not yet answered ends the program. */
+/* The handler of signals that ask for an end. A second one while the first is not yet answered ends the program. */
 #include "cli/interrupt.h"
 
 #include <signal.h>
@@ -8,7 +8,7 @@
 
 static volatile sig_atomic_t interrupted;
 
-static void on_sigint(int number)
+static void on_signal(int number)
 {
     if (interrupted) _exit(128 + number);
     interrupted = 1;
@@ -18,8 +18,17 @@ void sp_interrupt_catch(void)
 {
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_sigint; /* no SA_RESTART: reading a line ends too */
+    action.sa_handler = on_signal; /* no SA_RESTART: reading a line ends too */
     sigaction(SIGINT, &action, NULL);
+}
+
+void sp_interrupt_catch_all(void)
+{
+    sp_interrupt_catch();
+    struct sigaction action;
+    sigaction(SIGINT, NULL, &action);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
 }
 
 bool sp_interrupt_seen(void)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 
 void sp_interrupt_catch(void);
+/* Also SIGTERM and SIGUSR1: what launchers and batch systems send before they end a job. */
+void sp_interrupt_catch_all(void);
 bool sp_interrupt_seen(void);
 void sp_interrupt_forget(void);
 
