@@ -317,12 +317,25 @@ static sp_status ask_to_stop(sp_trainer *t, bool *stop, sp_error *err)
     return SP_OK;
 }
 
+/* Say where a run that went wrong can be taken up again. */
+static sp_status name_checkpoint(const sp_trainer *t, sp_status status, sp_error *err)
+{
+    char *path = NULL;
+    if (!err || sp_checkpoint_newest(&path, t->config->out, NULL, NULL) != SP_OK || !path) return status;
+    sp_error reason = *err;
+    sp_fail(err, status, "%s; the last good checkpoint is %s", reason.text, path);
+    sp_free(path);
+    return status;
+}
+
 sp_status sp_trainer_run(sp_trainer *t, sp_error *err)
 {
     bool stop = false;
     while (t->state.step < t->config->schedule.steps && !stop) {
         sp_step_metrics m;
-        SP_TRY(sp_trainer_step(t, &m, err));
+        sp_status status = sp_trainer_step(t, &m, err);
+        if (status == SP_E_RANGE) return name_checkpoint(t, status, err);
+        if (status != SP_OK) return status;
         SP_TRY(ask_to_stop(t, &stop, err));
         SP_TRY(after_step(t, &m, stop, err));
     }
@@ -333,10 +346,11 @@ sp_status sp_trainer_run(sp_trainer *t, sp_error *err)
 
 #define PEAK_SIZE 768
 
-/* The machine's ceiling for this run: its own matrix product on this run's threads, best of some. */
+/* The machine's ceiling for this run: its own matrix product on this run's threads, best of some. The first rank's is told. */
 static sp_status measure_peak(sp_trainer *t, sp_error *err)
 {
     size_t n = (size_t)PEAK_SIZE * PEAK_SIZE;
+    if (!is_first_rank(t)) return SP_OK;
     sp_arena_reset(t->arena);
     sp_ops_init(&t->ops, t->pool, t->arena);
     float *x = sp_arena_alloc(t->arena, 3 * n * sizeof *x);
