@@ -145,6 +145,7 @@ static sp_status make_turn(sp_draw *draw, sp_task_turn *turn, const sp_task_spec
     sp_problem problem;
     for (int k = 0; k < DRAWS_MAX; k++) {
         memset(&problem, 0, sizeof problem);
+        memcpy(problem.kind, spec->kind, sizeof problem.kind);
         row->draw(draw, &problem);
         if (!problem.key[0] || (spec->kind[0] && strcmp(problem.kind, spec->kind) != 0)) continue;
         if (sp_task_is_test(problem.key) != (spec->split == SP_TASK_TEST)) continue;

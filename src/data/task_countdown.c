@@ -164,6 +164,8 @@ void sp_task_countdown_draw(sp_draw *draw, sp_problem *p)
     search s = {&text, ""};
     int sorted[SP_PROBLEM_NUMBERS], n = 0, high = sp_draw_chance(draw, 50) ? 10 : 20;
     p->n_numbers = 2 + sp_draw_weighted(draw, weights, 3);
+    if (p->kind[0]) p->n_numbers = p->kind[0] - '0';
+    if (p->n_numbers < 2 || p->n_numbers > 4) return;
     for (int i = 0; i < p->n_numbers; i++) p->n[i] = sp_draw_range(draw, 1, high);
     /* random targets are rarely within reach of two numbers: draw until one is, a few times */
     for (int k = 0; k < 8 && !s.expression[0]; k++) {

@@ -17,6 +17,7 @@ enum { FORM_LARGER, FORM_SMALLER, FORM_SIGN };
 
 void sp_task_compare_draw(sp_draw *draw, sp_problem *p)
 {
+    static const char *const kinds[] = {"larger", "smaller", "sign"};
     int digits = sp_draw_range(draw, 1, 4), kin = sp_draw_below(draw, 100);
     int a = sp_draw_number(draw, digits), b = sp_draw_number(draw, digits);
     if (kin < 15) b = sp_draw_number(draw, sp_draw_range(draw, 1, 4));
@@ -27,6 +28,7 @@ void sp_task_compare_draw(sp_draw *draw, sp_problem *p)
         b = a - a % power + b % power;
     }
     p->form = sp_draw_below(draw, 3);
+    snprintf(p->kind, sizeof p->kind, "%s", kinds[p->form]);
     p->n[0] = a;
     p->n[1] = b;
     snprintf(p->key, sizeof p->key, "%d?%d", a < b ? a : b, a < b ? b : a);

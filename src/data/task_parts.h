@@ -31,7 +31,7 @@ typedef struct sp_problem {
     int n_numbers, target, form;
     char letter;
     char word[SP_WORD_MAX + 4];
-    char kind[8];
+    char kind[8]; /* draw() finds the kind that is wanted here, or nothing, and puts the kind that it drew */
     char key[96]; /* canonical text */
 } sp_problem;
 
