@@ -68,30 +68,34 @@ void sp_names_list_clear(sp_names_list *list)
     *list = (sp_names_list){NULL, 0, 0};
 }
 
-static sp_status remove_tree(const char *path, int depth, sp_error *err)
+/* Remove `name` in the open folder `parent`. Without the library's memory, so that cleaning up after a failed allocation works. Returns
+ * 0 or an errno. */
+static int remove_at(int parent, const char *name, int depth)
 {
-    struct stat st;
-    if (lstat(path, &st) != 0) return errno == ENOENT ? SP_OK : fail_errno(err, "cannot remove", path);
-    if (!S_ISDIR(st.st_mode))
-        return unlink(path) == 0 || errno == ENOENT ? SP_OK : fail_errno(err, "cannot remove", path);
-    if (depth == MAX_DEPTH) return sp_fail(err, SP_E_LIMIT, "cannot remove \"%s\": nested too deeply", path);
-    sp_names_list list = {NULL, 0, 0};
-    sp_status status = sp_dir_list(&list, path, err);
-    if (status == SP_E_NOT_FOUND) return SP_OK;
-    for (size_t i = 0; status == SP_OK && i < list.n; i++) {
-        char *inner = sp_path_join(path, list.names[i]);
-        status = inner ? remove_tree(inner, depth + 1, err) : sp_fail_nomem(err, "path", strlen(path));
-        sp_free(inner);
+    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT) return 0;
+    if (errno != EISDIR && errno != EPERM) return errno;
+    if (depth == MAX_DEPTH) return ELOOP;
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        int code = errno;
+        if (fd >= 0) close(fd);
+        return code == ENOENT ? 0 : code;
     }
-    sp_names_list_clear(&list);
-    if (status == SP_OK && rmdir(path) != 0 && errno != ENOENT)
-        status = fail_errno(err, "cannot remove", path);
-    return status;
+    int failed = 0;
+    const struct dirent *entry;
+    while (!failed && (errno = 0, entry = readdir(dir)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            failed = remove_at(dirfd(dir), entry->d_name, depth + 1);
+    closedir(dir);
+    if (!failed && unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT) failed = errno;
+    return failed;
 }
 
 sp_status sp_dir_remove(const char *path, sp_error *err)
 {
-    return remove_tree(path, 0, err);
+    errno = remove_at(AT_FDCWD, path, 0);
+    return errno == 0 ? SP_OK : fail_errno(err, "cannot remove", path);
 }
 
 sp_status sp_dir_sync(const char *path, sp_error *err)
