@@ -15,16 +15,22 @@ typedef struct convert_args {
     const char *type;
     int64_t n_threads;
     sp_str_list overrides;
+    const char *name;
+    double temperature; /* NAN: the user said nothing */
     int hf, list_types;
 } convert_args;
 
-static const convert_args convert_defaults = {"bf16", 0, {NULL, 0}, 0, 0};
+static const convert_args convert_defaults = {"bf16", 0, {NULL, 0}, NULL, (double)NAN, 0, 0};
 
 static const sp_arg convert_table[] = {
     SP_STRING_ROW(convert_args, type, "type", 0, "NAME",
                   "storage type or mixture (default bf16), see --list-types"),
     SP_STRINGS_ROW(convert_args, overrides, "tensor-type", 0, "PART=TYPE",
                    "type of tensors whose name contains PART (may be repeated)"),
+    SP_STRING_ROW(convert_args, name, "name", 0, "NAME",
+                  "general.name in the file (the source's or its folder's)"),
+    SP_FLOAT_ROW(convert_args, temperature, "temp", 0, 0, 100,
+                 "temperature recommended in the file (as generation_config.json says)"),
     SP_FLAG_ROW(convert_args, hf, "hf", 0,
                 "write a Hugging Face directory, as OUT/ and an existing directory do"),
     SP_THREADS_ROW(convert_args, n_threads),
@@ -68,6 +74,8 @@ static sp_status convert(const convert_args *args, const char *src, const char *
     options.progress_ctx = &progress;
     options.overrides = rows;
     options.n_overrides = args->overrides.n;
+    options.name = args->name;
+    options.temperature = isnan(args->temperature) ? NULL : &args->temperature;
     sp_interrupt_catch();
     sp_progress_start(&progress, "converting", SP_PROGRESS_BYTES, 0);
     sp_status status = sp_convert(src, dst, &options, err);
@@ -89,6 +97,8 @@ static sp_status export_folder(const convert_args *args, const char *src, const 
         .max_shard_bytes = SP_EXPORT_SHARD_BYTES, .progress = show_progress, .progress_ctx = &progress};
     if (args->overrides.n)
         return sp_fail(err, SP_E_ARGUMENT, "option --tensor-type: a Hugging Face directory has one type");
+    if (args->name || !isnan(args->temperature))
+        return sp_fail(err, SP_E_ARGUMENT, "options --name and --temp: are for GGUF files");
     if (!sp_dtype_by_name(args->type, &options.dtype))
         return sp_fail(err, SP_E_ARGUMENT,
                        "type \"%.40s\": a Hugging Face directory is written as bf16, f16 or f32", args->type);

@@ -53,13 +53,24 @@ static bool is_file_key(const sp_gguf_kv *kv)
     return false;
 }
 
+/* Keys that the caller has another value for. */
+static bool is_replaced(const sp_conversion *c, const sp_gguf_kv *kv)
+{
+    return (c->options->name && key_is(kv, "general.name")) ||
+           (c->options->temperature && key_is(kv, "general.sampling.temp"));
+}
+
 static sp_status copy_metadata(const sp_conversion *c, sp_error *err)
 {
+    const char *name = c->options->name;
     const sp_gguf *gguf = sp_archive_gguf(c->archive);
     for (size_t i = 0; i < sp_gguf_kv_count(gguf); i++) {
         const sp_gguf_kv *kv = sp_gguf_kv_at(gguf, i);
-        if (!is_file_key(kv)) SP_TRY(sp_gguf_put_kv(c->writer, kv, err));
+        if (!is_file_key(kv) && !is_replaced(c, kv)) SP_TRY(sp_gguf_put_kv(c->writer, kv, err));
     }
+    if (name) SP_TRY(sp_gguf_put_string(c->writer, "general.name", name, strlen(name), err));
+    if (c->options->temperature)
+        SP_TRY(sp_gguf_put_f32(c->writer, "general.sampling.temp", (float)*c->options->temperature, err));
     return sp_conversion_put_type(c, err);
 }
 

@@ -1,0 +1,13 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Accuracy of sputnik-nano: a thousand exercises of each task that training never saw, and of the kinds that its card names.
+#   usage: models/nano/grade.sh [MODEL [FOLDER]]     (nano, build/nano)     SPUTNIK: the program (build/default/sputnik)
+set -eu
+sputnik=${SPUTNIK:-build/default/sputnik}
+model=${1:-nano}
+out=${2:-build/nano}
+mkdir -p "$out"
+for task in add sub mul div compare sort count reverse parity countdown word talk; do
+    "$sputnik" data generate "$out/test-$task.jsonl" --task "$task" --count 1000 --seed 3 --split test > /dev/null
+    "$sputnik" eval "$model" "$out/test-$task.jsonl" --kinds
+done
