@@ -7,7 +7,7 @@
 #include "base/comm.h"
 
 /* Far below MPI's limit of 2^31 - 1 elements. */
-#define SP_WIRE_PIECE ((size_t)64 << 20)
+#define SP_WIRE_PIECE ((size_t)16 << 20)
 
 struct sp_comm {
     int rank, size, neighbours;
