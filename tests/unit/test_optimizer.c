@@ -317,6 +317,75 @@ static void test_muon_moves_every_shape_alike(void **state)
     stop(f);
 }
 
+/* c (m, n) = a (m, k) b^T, b (n, k). */
+static void multiply(double *c, const double *a, const double *b, int64_t m, int64_t n, int64_t k)
+{
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            c[i * n + j] = 0;
+            for (int64_t l = 0; l < k; l++) c[i * n + j] += a[i * k + l] * b[j * k + l];
+        }
+}
+
+/* Five steps of x <- 3.4445 x + (-4.7750 a + 2.0315 a a) x with a = x x^T, from a gradient x (r, c), r <= c. */
+static void orthogonalise(double *x, int64_t r, int64_t c)
+{
+    double *a = malloc((size_t)(r * r) * sizeof *a), *b = malloc((size_t)(r * r) * sizeof *b);
+    double *turned = malloc((size_t)(r * c) * sizeof *turned), *y = malloc((size_t)(r * c) * sizeof *y);
+    double square = 0;
+    for (int64_t i = 0; i < r * c; i++) square += x[i] * x[i];
+    for (int64_t i = 0; i < r * c; i++) x[i] /= sqrt(square);
+    for (int step_number = 0; step_number < 5; step_number++) {
+        multiply(a, x, x, r, r, c);
+        multiply(b, a, a, r, r, r); /* a is its own transpose */
+        for (int64_t i = 0; i < r * r; i++) b[i] = -4.7750 * a[i] + 2.0315 * b[i];
+        for (int64_t i = 0; i < r; i++)
+            for (int64_t j = 0; j < c; j++) turned[j * r + i] = x[i * c + j];
+        multiply(y, b, turned, r, c, r);
+        for (int64_t i = 0; i < r * c; i++) x[i] = 3.4445 * x[i] + y[i];
+    }
+    free(a);
+    free(b);
+    free(turned);
+    free(y);
+}
+
+/* Matrices wider than the strips in which symmetric products are computed, on either side. */
+static void test_muon_of_large_matrices(void **state)
+{
+    enum { SHORT = 150, LONG = 190 };
+    sp_optimizer_options options = muon_options;
+    (void)state;
+    options.weight_decay = 0;
+    fixture *f = new_fixture();
+    add_item(f, SP_PARAMETER_MATRIX, SHORT, LONG);
+    add_item(f, SP_PARAMETER_MATRIX, LONG, SHORT);
+    start(f, &options, 2);
+    float *wide = f->grads, *tall = f->grads + SHORT * LONG;
+    double *expected = malloc(SHORT * LONG * sizeof *expected);
+    for (int64_t i = 0; i < SHORT; i++)
+        for (int64_t j = 0; j < LONG; j++) {
+            tall[j * SHORT + i] = wide[i * LONG + j];
+            expected[i * LONG + j] = wide[i * LONG + j];
+        }
+    memset(f->parameters.values, 0, (size_t)f->parameters.n_floats * sizeof(float));
+    step(f, 1, 1.0, 1.0, 0, 2);
+    orthogonalise(expected, SHORT, LONG);
+    double error = 0, square = 0;
+    for (int64_t i = 0; i < SHORT; i++)
+        for (int64_t j = 0; j < LONG; j++) {
+            double e = -0.2 * sqrt(LONG) * expected[i * LONG + j];
+            error += pow(f->parameters.values[i * LONG + j] - e, 2);
+            error += pow(f->parameters.values[SHORT * LONG + j * SHORT + i] - e, 2);
+            square += 2 * e * e;
+        }
+    print_message("muon of 150 x 190 and its transpose: within %.1e, norm-wise\n", sqrt(error / square));
+    /* directions that the gradient hardly has grow 3.44^5 = 484-fold, and with them float's 2^-24 */
+    assert_true(sqrt(error / square) < 1e-5);
+    free(expected);
+    stop(f);
+}
+
 /* --- sums of squares --------------------------------------------------------------------------------------- */
 
 static void test_gradient_square(void **state)
@@ -383,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_balance_and_foreign_experts_are_left_alone),
         cmocka_unit_test(test_zero_gradient_only_decays),
         cmocka_unit_test(test_muon_moves_every_shape_alike),
+        cmocka_unit_test(test_muon_of_large_matrices),
         cmocka_unit_test(test_gradient_square),
         cmocka_unit_test(test_failed_allocations),
     };
