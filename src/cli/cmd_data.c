@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "base/pool.h"
-#include "data/loader.h"
+#include "train/loader.h"
 #include "data/pack.h"
 #include "data/task.h"
 #include "data/tokenizer_write.h"

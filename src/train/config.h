@@ -6,7 +6,7 @@
 #define SP_TRAIN_CONFIG_H
 
 #include "base/json.h"
-#include "data/loader.h"
+#include "train/loader.h"
 #include "model/hparams.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"

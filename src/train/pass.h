@@ -6,7 +6,7 @@
 #ifndef SP_TRAIN_PASS_H
 #define SP_TRAIN_PASS_H
 
-#include "data/loader.h"
+#include "train/loader.h"
 #include "model/parameters.h"
 
 /* Rows as the network reads them. Padding is left out; with document attention each document is a stretch of its own and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Fuzz target: any bytes as a token shard, as they are and with both checksums put right, so that what lies behind them is
  * reached. What parses must have rising documents and tokens inside of its vocabulary. */
-#include "data/shard.h"
+#include "format/shard.h"
 
 #include <stdlib.h>
 

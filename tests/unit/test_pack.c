@@ -6,9 +6,9 @@
 #include <sputnik/chat.h>
 
 #include "base/hash.h"
-#include "data/loader.h"
+#include "train/loader.h"
 #include "data/pack.h"
-#include "data/permute.h"
+#include "base/permute.h"
 
 static char folder[] = "/tmp/sputnik-pack.XXXXXX";
 static sp_tokenizer *tokenizer;

@@ -9,7 +9,7 @@
 
 #include <sputnik/sputnik.h>
 
-#include "data/shard.h"
+#include "format/shard.h"
 #include "train/trainer.h"
 
 #define LIMIT 1e-4

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Reading and writing token shards. Start at sp_shard_parse() and sp_shard_build(). */
-#include "data/shard.h"
+#include "format/shard.h"
 
 #include "base/hash.h"
-#include "base/sha256.h"
 
 static const char magic[8] = {'S', 'P', 'S', 'H', 'A', 'R', 'D', '\n'};
 
@@ -151,23 +150,6 @@ void sp_shard_close(sp_shard *shard)
 {
     sp_map_close(&shard->map);
     *shard = (sp_shard){.n_tokens = 0};
-}
-
-void sp_vocab_hash(uint8_t hash[32], const sp_tokenizer *tokenizer)
-{
-    sp_sha256 sha;
-    uint8_t number[4];
-    sp_sha256_init(&sha);
-    write_u32(number, (uint32_t)sp_tokenizer_size(tokenizer));
-    sp_sha256_add(&sha, number, 4);
-    for (int32_t id = 0; id < sp_tokenizer_size(tokenizer); id++) {
-        size_t len = 0;
-        const char *piece = sp_tokenizer_piece(tokenizer, id, &len);
-        write_u32(number, (uint32_t)len);
-        sp_sha256_add(&sha, number, 4);
-        if (len) sp_sha256_add(&sha, piece, len);
-    }
-    sp_sha256_end(&sha, hash);
 }
 
 /* --- writing --- */

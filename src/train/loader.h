@@ -9,10 +9,10 @@
  *     the stream's last, shorter rest is left out). SP_CUT_WHOLE puts whole documents into a sequence, in the shard's order, until
  *     the next does not fit; only documents above T+1 tokens are cut, every T tokens; the rest of a row is padding.
  * The first token of a document is never learnt: nothing before it tells of it. */
-#ifndef SP_DATA_LOADER_H
-#define SP_DATA_LOADER_H
+#ifndef SP_TRAIN_LOADER_H
+#define SP_TRAIN_LOADER_H
 
-#include "data/shard.h"
+#include "format/shard.h"
 
 #define SP_LOADER_SOURCES_MAX 256
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The loader. Start at sp_loader_locate(): everything else prepares or uses it. */
-#include "data/loader.h"
+#include "train/loader.h"
 
-#include "data/permute.h"
+#include "base/permute.h"
 
 enum { PLACES = 65536 };
 

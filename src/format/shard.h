@@ -6,10 +6,8 @@
  *  80 u64 sp_hash of bytes 0-79                  88 zeros up to 128
  * 128 tokens, zeros to a multiple of 8; u64 (n_documents + 1) starts of the documents, 0 first and n_tokens last, rising;
  *     with a mask: a bit per token, lowest first, 1 where the token is learnt; zeros to a multiple of 8. Nothing after it. */
-#ifndef SP_DATA_SHARD_H
-#define SP_DATA_SHARD_H
-
-#include <sputnik/tokenizer.h>
+#ifndef SP_FORMAT_SHARD_H
+#define SP_FORMAT_SHARD_H
 
 #include <string.h>
 
@@ -52,9 +50,6 @@ static inline bool sp_shard_is_learnt(const sp_shard *shard, uint64_t i)
 /* Start of document i <= n_documents; the document that holds token i < n_tokens (binary search). */
 uint64_t sp_shard_start(const sp_shard *shard, uint64_t document);
 uint64_t sp_shard_find(const sp_shard *shard, uint64_t token);
-
-/* SHA-256 over the vocabulary: the number of ids, then each id's length and bytes. */
-void sp_vocab_hash(uint8_t hash[32], const sp_tokenizer *tokenizer);
 
 /* A shard in memory, document by document. Zero-initialise; vocab_size and vocab_hash are set by the caller. */
 typedef struct sp_shard_builder {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The Feistel network. Six rounds; the round function is the finaliser of SplitMix64 (Steele et al. 2014).
  * The orders are part of what a training run can be resumed from: they may not change. */
-#include "data/permute.h"
+#include "base/permute.h"
 
 enum { ROUNDS = 6 };
 

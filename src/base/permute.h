@@ -3,8 +3,8 @@
  * until it lands inside (at most 4 steps on average). The value is a pure function of (key, n, i), so that a
  * shuffled order needs no table and any place in it can be named. After Luby and Rackoff 1988; cycle walking
  * after Black and Rogaway 2002. */
-#ifndef SP_DATA_PERMUTE_H
-#define SP_DATA_PERMUTE_H
+#ifndef SP_BASE_PERMUTE_H
+#define SP_BASE_PERMUTE_H
 
 #include <stdint.h>
 
