@@ -16,10 +16,10 @@ enum { MESSAGES_MAX = 4096, GROUPS_MAX = 256 };
 
 typedef struct eval_args {
     int64_t n, n_threads, max_tokens, n_ctx, failures;
-    int kinds, json;
+    int kinds, drafts, json;
 } eval_args;
 
-static const eval_args eval_defaults = {0, 0, 512, 0, 0, 0, 0};
+static const eval_args eval_defaults = {0, 0, 512, 0, 0, 0, 0, 0};
 
 static const sp_arg eval_table[] = {
     SP_INT_ROW(eval_args, n, "items", 'n', 0, 1e12, "only the first N lines (0: all)"),
@@ -29,6 +29,8 @@ static const sp_arg eval_table[] = {
     SP_CONTEXT_ROW(eval_args, n_ctx),
     SP_INT_ROW(eval_args, failures, "failures", 0, 0, 1e9, "print the first N wrong replies"),
     SP_FLAG_ROW(eval_args, kinds, "kinds", 0, "a row for each kind of problem, too"),
+    SP_FLAG_ROW(eval_args, drafts, "drafts", 0,
+                "how often the prediction layer guesses the token after the next"),
     SP_JSON_ROW(eval_args, json),
 };
 
@@ -40,7 +42,7 @@ typedef struct item {
     sp_task task;
     const char *kind, *problem, *answer;
     bool is_done, is_right;
-    size_t n_reasoning, n_tokens;
+    size_t n_reasoning, n_tokens, n_drafts, n_accepted;
     char *reasoning, *content; /* kept of wrong replies that are to be printed */
     sp_finish finish;
 } item;
@@ -49,7 +51,7 @@ typedef struct item {
 typedef struct group {
     sp_task task;
     const char *kind; /* NULL: all kinds */
-    size_t n, n_right, n_reasoning, n_tokens;
+    size_t n, n_right, n_reasoning, n_tokens, n_drafts, n_accepted;
 } group;
 
 typedef struct evaluation {
@@ -158,6 +160,8 @@ static int grade(void *ctx, size_t i, const sp_eval_reply *reply)
     it->n_tokens = reply->n_tokens;
     it->n_reasoning = reply->n_reasoning;
     it->finish = reply->finish;
+    it->n_drafts = reply->n_drafts;
+    it->n_accepted = reply->n_accepted;
     it->is_right =
         reply->finish == SP_FINISH_END && sp_task_check(it->task, it->problem, it->answer, reply->content);
     if (!it->is_right && e->args->failures > 0) { /* which are the first is known at the end only */
@@ -170,8 +174,13 @@ static int grade(void *ctx, size_t i, const sp_eval_reply *reply)
 
 static sp_status answer_items(evaluation *e, const sp_model *model, sp_error *err)
 {
-    sp_eval_options options = {
-        (int)e->args->n_threads, e->args->max_tokens, (int32_t)e->args->n_ctx, SP_THINK_ON, grade, e};
+    sp_eval_options options = {.n_threads = (int)e->args->n_threads,
+                               .max_tokens = e->args->max_tokens,
+                               .n_ctx = (int32_t)e->args->n_ctx,
+                               .think = SP_THINK_ON,
+                               .drafts = e->args->drafts,
+                               .done = grade,
+                               .ctx = e};
     sp_eval_question *questions = sp_calloc(e->n, sizeof *questions);
     if (!questions) return sp_fail_nomem(err, "questions", e->n * sizeof *questions);
     for (size_t i = 0; i < e->n; i++)
@@ -197,12 +206,14 @@ static void add_to_group(evaluation *e, const item *it, const char *kind)
         if (!kind || strcmp(g->kind, kind) == 0) break;
     }
     if (k == GROUPS_MAX) return; /* more kinds than any task has: the task's own row still counts them */
-    if (k == e->n_groups) e->groups[e->n_groups++] = (group){it->task, kind, 0, 0, 0, 0};
+    if (k == e->n_groups) e->groups[e->n_groups++] = (group){.task = it->task, .kind = kind};
     group *g = &e->groups[k];
     g->n++;
     g->n_right += it->is_right;
     g->n_reasoning += it->n_reasoning;
     g->n_tokens += it->n_tokens;
+    g->n_drafts += it->n_drafts;
+    g->n_accepted += it->n_accepted;
 }
 
 static void sum_up(evaluation *e)
@@ -226,9 +237,11 @@ static void print_group(const group *g)
         snprintf(name, sizeof name, "  %.40s", g->kind);
     else
         snprintf(name, sizeof name, "%s", sp_task_name(g->task));
-    printf("%-12s %6zu %8zu  %6.2f %%  %6.2f-%-6.2f %10.1f %8.1f\n", name, g->n, g->n_right,
+    printf("%-12s %6zu %8zu  %6.2f %%  %6.2f-%-6.2f %10.1f %8.1f", name, g->n, g->n_right,
            100 * (double)g->n_right / (double)g->n, 100 * low, 100 * high,
            (double)g->n_reasoning / (double)g->n, (double)g->n_tokens / (double)g->n);
+    if (g->n_drafts) printf("  %6.2f %%", 100 * (double)g->n_accepted / (double)g->n_drafts);
+    putchar('\n');
 }
 
 static void print_failures(const evaluation *e)
@@ -250,8 +263,8 @@ static void print_failures(const evaluation *e)
 static void print_report(const evaluation *e)
 {
     size_t n_tokens = 0;
-    printf("%-12s %6s %8s  %8s  %13s %10s %8s\n", "task", "items", "correct", "accuracy", "95 % interval",
-           "reasoning", "tokens");
+    printf("%-12s %6s %8s  %8s  %13s %10s %8s%s\n", "task", "items", "correct", "accuracy", "95 % interval",
+           "reasoning", "tokens", e->args->drafts ? "    drafts" : "");
     for (size_t k = 0; k < e->n_groups; k++) {
         print_group(&e->groups[k]);
         if (!e->groups[k].kind) n_tokens += e->groups[k].n_tokens;
@@ -288,9 +301,9 @@ static sp_status print_json(const evaluation *e, sp_buf *out, sp_error *err)
         SP_TRY(sp_buf_printf(
             out, err,
             ", \"items\": %zu, \"correct\": %zu, \"accuracy\": %.6g, \"low\": %.6g, \"high\": %.6g, "
-            "\"reasoning_tokens\": %.6g, \"tokens\": %.6g}",
+            "\"reasoning_tokens\": %.6g, \"tokens\": %.6g, \"drafts\": %zu, \"accepted\": %zu}",
             g->n, g->n_right, (double)g->n_right / n, low, high, (double)g->n_reasoning / n,
-            (double)g->n_tokens / n));
+            (double)g->n_tokens / n, g->n_drafts, g->n_accepted));
     }
     SP_TRY(sp_buf_printf(out, err, "],\n \"seconds\": %.3f, \"failures\": [", e->seconds));
     const char *comma = "";

@@ -41,9 +41,35 @@ static void stop_job(job *j, sp_status status, const sp_error *err)
     pthread_mutex_unlock(&j->lock);
 }
 
-/* Run the generator to its end; counts go to *reply. */
-static sp_status generate(sp_generator *generator, sp_eval_reply *reply, const job *j, sp_error *err)
+/* The prediction layer's likeliest token after `next`, which the session has not seen yet. */
+static sp_status draft(sp_session *session, int32_t next, int32_t n_vocab, int32_t *guess, sp_error *err)
 {
+    const float *logits;
+    SP_TRY(sp_session_predict_next2(session, next, &logits, err));
+    *guess = 0;
+    for (int32_t i = 1; i < n_vocab; i++)
+        if (logits[i] > logits[*guess]) *guess = i;
+    return SP_OK;
+}
+
+/* Compare the last guess with the token that came, and make the next one. */
+static sp_status follow_drafts(sp_session *session, int32_t id, int32_t n_vocab, int32_t *guess,
+                               sp_eval_reply *reply, sp_error *err)
+{
+    if (*guess >= 0) {
+        reply->n_drafts++;
+        reply->n_accepted += *guess == id;
+    }
+    return draft(session, id, n_vocab, guess, err);
+}
+
+/* Run the generator to its end; counts go to *reply. */
+static sp_status generate(sp_generator *generator, sp_session *session, sp_eval_reply *reply, const job *j,
+                          sp_error *err)
+{
+    int32_t guess = -1;
+    sp_model_info info;
+    sp_model_get_info(j->model, &info);
     sp_step step = {.finish = SP_FINISH_NONE};
     const sp_reply *text = sp_generator_reply(generator);
     while (step.finish == SP_FINISH_NONE) {
@@ -53,6 +79,8 @@ static sp_status generate(sp_generator *generator, sp_eval_reply *reply, const j
         if (step.sample.id < 0) continue;
         reply->n_tokens++;
         reply->n_reasoning += is_thinking && sp_reply_is_thinking(text);
+        if (j->options->drafts)
+            SP_TRY(follow_drafts(session, step.sample.id, info.vocab_size, &guess, reply, err));
     }
     reply->finish = step.finish;
     reply->reasoning = sp_reply_reasoning(text);
@@ -92,7 +120,7 @@ static sp_status answer_one(job *j, size_t i, sp_session *session, sp_error *err
                            &options.chat, err));
     options.chat = sp_chat_reply_options(format, q->messages, q->n_messages, &options.chat);
     SP_GOTO(done, status, sp_generator_create(&generator, session, prompt.ids, prompt.n, &options, err));
-    SP_GOTO(done, status, generate(generator, &reply, j, err));
+    SP_GOTO(done, status, generate(generator, session, &reply, j, err));
     reply.n_prompt = prompt.n;
     reply.seconds = read_clock() - start;
     status = hand_over(j, i, &reply, err);

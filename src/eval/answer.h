@@ -18,6 +18,7 @@ typedef struct sp_eval_reply {
     size_t n_prompt, n_reasoning, n_tokens; /* tokens: of the prompt, of the reasoning, of the whole reply */
     double seconds;                         /* of the reply, prompt included */
     sp_finish finish;
+    size_t n_drafts, n_accepted; /* guesses of the prediction layer, and those that the next token met */
 } sp_eval_reply;
 
 typedef struct sp_eval_options {
@@ -25,6 +26,7 @@ typedef struct sp_eval_options {
     int64_t max_tokens; /* of a reply; -1: until the context is full */
     int32_t n_ctx;      /* 0: as trained */
     sp_think think;
+    bool drafts; /* measure how often speculation one token ahead would be right; needs a prediction layer */
     /* Called once per question, in any order, from any thread but never twice at once. A non-zero return stops:
      * sp_eval_answer returns SP_E_CANCELLED. */
     int (*done)(void *ctx, size_t i, const sp_eval_reply *reply);
