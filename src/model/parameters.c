@@ -40,7 +40,7 @@ static void put_item(sp_parameters *p, const sp_layout_item *item, int32_t exper
 {
     const sp_hparams *hp = &p->hp;
     sp_parameter *q = &p->items[p->n_items++];
-    *q = (sp_parameter){.kind = kind_of(item), .layer = -1, .expert = expert, .begin = p->n_floats};
+    *q = (sp_parameter){.kind = kind_of(item), .layer = -1, .expert = expert};
     int layer;
     if (sscanf(item->source, "model.layers.%d.", &layer) == 1) q->layer = layer;
     if (expert < 0) {
@@ -57,8 +57,23 @@ static void put_item(sp_parameters *p, const sp_layout_item *item, int32_t exper
         q->rows = (int64_t)hp->num_attention_heads * (hp->qk_nope_head_dim + hp->v_head_dim);
         q->cols = hp->kv_lora_rank;
     }
-    bool local = expert < 0 || (expert >= p->experts.first && expert < p->experts.end);
-    if (local) p->n_floats += q->rows * q->cols;
+}
+
+static bool is_here(const sp_parameters *p, const sp_parameter *q)
+{
+    return q->expert < 0 || (q->expert >= p->experts.first && q->expert < p->experts.end);
+}
+
+/* Experts stand behind everything else, so that processes which share them sum up two stretches of gradients. */
+static void place_items(sp_parameters *p)
+{
+    for (int experts = 0; experts < 2; experts++)
+        for (size_t i = 0; i < p->n_items; i++) {
+            sp_parameter *q = &p->items[i];
+            if ((q->expert >= 0) != experts) continue;
+            q->begin = p->n_floats;
+            if (is_here(p, q)) p->n_floats += sp_parameter_count(q);
+        }
 }
 
 /* How many items a layout gives. */
@@ -88,6 +103,7 @@ static sp_status list_items(sp_parameters *p, sp_error *err)
         for (int32_t e = 0; e < n_experts; e++) put_item(p, item, e);
     }
     sp_layout_clear(&layout);
+    place_items(p);
     return status;
 }
 
@@ -99,12 +115,11 @@ static sp_status fill_archive(sp_parameters *p, sp_error *err)
         const sp_parameter *q = &p->items[i];
         bool vector =
             q->kind == SP_PARAMETER_NORM || q->kind == SP_PARAMETER_BIAS || q->kind == SP_PARAMETER_BALANCE;
-        bool local = q->expert < 0 || (q->expert >= p->experts.first && q->expert < p->experts.end);
         sp_tensor t = {.dtype = SP_DTYPE_F32,
                        .n_dims = vector ? 1 : 2,
                        .shape = {vector ? q->cols : q->rows, vector ? 1 : q->cols, 1, 1},
                        .row_bytes = (size_t)q->cols * sizeof(float),
-                       .data = local ? p->values + q->begin : NULL};
+                       .data = is_here(p, q) ? p->values + q->begin : NULL};
         SP_TRY(sp_archive_add(p->archive, q->name, &t, err));
     }
     return SP_OK;

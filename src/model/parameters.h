@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A model in memory whose weights may change: what training works on. All weights are float32 in one block,
- * under their Hugging Face names and in the order of model/layout.h; sp_weights is bound over them, so that the
- * blocks of model/ run on it as they run on a file. Written by one thread at a time. */
+ * under their Hugging Face names; sp_weights is bound over them, so that the blocks of model/ run on it as they
+ * run on a file. Items are in the order of model/layout.h; in memory all experts stand behind the rest. Written by
+ * one thread at a time. */
 #ifndef SP_MODEL_PARAMETERS_H
 #define SP_MODEL_PARAMETERS_H
 

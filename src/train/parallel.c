@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Owners, and sums of gradients on the way to them. Every item (a whole parameter, as Muon needs it) has one owner. Items are
- * divided in their order so that the largest part costs least: experts among the replicas that hold them, everything else
- * among all. In memory experts lie between the rest, so a class consists of runs: stretches of items with one communicator.
- * Checkpoints stand in parallel_state.c. Start at sp_parallel_create(). */
+ * divided in the order of memory so that the largest part costs least: where experts live apart, experts among the replicas
+ * that hold them and everything else among all; else all items among all. Checkpoints stand in parallel_state.c. Start at
+ * sp_parallel_create(). */
 #include "train/parallel_parts.h"
 
-#include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static int32_t group_size(const sp_comm *comm, const sp_train_config *config)
@@ -80,13 +80,19 @@ static void divide(const item_list *list, int32_t *part)
     fill_parts(list, high, part);
 }
 
-/* Items whose expert is in `range` ({-1, 0}: those of no expert, and all where experts do not live apart). */
-static size_t list_class(const sp_parallel *p, sp_expert_range range, size_t *items)
+/* Items of one class in the order of memory: those of no expert for position -1, else the experts of that position in a group.
+ * Where experts do not live apart there is one class. */
+static size_t list_class(const sp_parallel *p, int32_t position, size_t *items)
 {
+    const sp_parameters *all = p->parameters;
+    int32_t n_here = all->hp.n_routed_experts / p->group_size;
     size_t n = 0;
-    for (size_t i = 0; i < p->parameters->n_items; i++) {
-        int32_t expert = p->group_size > 1 ? p->parameters->items[i].expert : -1;
-        if (expert >= range.first && expert < range.end) items[n++] = i;
+    bool apart = p->group_size > 1;
+    for (size_t i = 0; i < all->n_items && position < 0; i++)
+        if (all->items[i].expert < 0) items[n++] = i;
+    for (size_t i = 0; i < all->n_items; i++) {
+        int32_t expert = all->items[i].expert;
+        if (expert >= 0 && (apart ? expert / n_here == position : position < 0)) items[n++] = i;
     }
     return n;
 }
@@ -98,13 +104,10 @@ static sp_status assign_owners(sp_parallel *p, sp_error *err)
     int32_t *part = sp_malloc_array(n, sizeof *part);
     p->owners = sp_malloc_array(n, sizeof *p->owners);
     sp_status status = items && part && p->owners ? SP_OK : sp_fail_nomem(err, "owners", n * 16);
-    int32_t size = sp_comm_size(p->world), n_here = p->parameters->hp.n_routed_experts / p->group_size;
+    int32_t size = sp_comm_size(p->world);
     for (int32_t position = -1; status == SP_OK && position < p->group_size; position++) {
-        sp_expert_range range = {position * n_here, (position + 1) * n_here};
-        if (position < 0) range = (sp_expert_range){-1, 0};
-        item_list list = {p->parameters, p->optimizer->options.kind, items, 0,
+        item_list list = {p->parameters, p->optimizer->options.kind, items, list_class(p, position, items),
                           position < 0 ? size : size / p->group_size};
-        list.n = list_class(p, range, items);
         divide(&list, part);
         for (size_t i = 0; i < list.n; i++)
             p->owners[items[i]] = position < 0 ? part[i] : position + part[i] * p->group_size;
@@ -114,57 +117,49 @@ static sp_status assign_owners(sp_parallel *p, sp_error *err)
     return status;
 }
 
-/* --- runs ----------------------------------------------------------------------------------------------------- */
+/* --- shares ---------------------------------------------------------------------------------------------------- */
 
-static int32_t part_of(const sp_parallel *p, size_t i, bool apart)
+/* Where each process's part of the own class's floats begins. */
+static sp_status put_share(sp_parallel *p, int32_t position, size_t *items, sp_error *err)
 {
-    return apart ? p->owners[i] / p->group_size : p->owners[i];
+    sp_comm *comm = position < 0 ? p->world : p->replicas;
+    size_t n = list_class(p, position, items), i = 0;
+    int size = sp_comm_size(comm);
+    int64_t *begins = sp_malloc_array((size_t)size + 1, sizeof *begins);
+    if (!begins) return sp_fail_nomem(err, "owners", (uint64_t)size * sizeof *begins);
+    for (int r = 0; r <= size; r++) {
+        while (i < n && (position < 0 ? p->owners[items[i]] : p->owners[items[i]] / p->group_size) < r) i++;
+        const sp_parameter *q = &p->parameters->items[items[i < n ? i : n - 1]];
+        begins[r] = q->begin + (i < n ? 0 : sp_parameter_count(q));
+    }
+    p->shares[p->n_shares++] = (sp_share){comm, begins};
+    return SP_OK;
 }
 
-/* Items [first, end) are of one class: where each process's part of their floats begins. */
-static sp_status put_run(sp_parallel *p, size_t first, size_t end, sp_error *err)
+static sp_status list_ranges(sp_parallel *p, sp_error *err)
 {
-    const sp_parameters *all = p->parameters;
-    bool apart = p->group_size > 1 && all->items[first].expert >= 0;
-    sp_comm *comm = apart ? p->replicas : p->world;
-    int size = sp_comm_size(comm);
-    sp_run *run = &p->runs[p->n_runs];
-    run->begins = sp_malloc_array((size_t)size + 1, sizeof *run->begins);
-    if (!run->begins) return sp_fail_nomem(err, "owners", (uint64_t)size * 8);
-    p->n_runs++;
-    run->comm = comm;
-    run->first = run->end = first;
-    size_t i = first;
-    for (int r = 0; r <= size; r++) {
-        while (i < end && (!sp_parameter_is_local(&all->items[i]) || part_of(p, i, apart) < r)) i++;
-        run->begins[r] = i < end ? all->items[i].begin
-                                 : all->items[end - 1].begin + sp_parameter_count(&all->items[end - 1]);
-        if (r == sp_comm_rank(comm)) run->first = i;
-        if (r == sp_comm_rank(comm) + 1) run->end = i;
+    size_t n = p->parameters->n_items;
+    int32_t own = sp_comm_rank(p->world);
+    p->ranges = sp_malloc_array(n / 2 + 1, sizeof *p->ranges);
+    if (!p->ranges) return sp_fail_nomem(err, "owners", n * sizeof *p->ranges);
+    for (size_t i = 0; i < n; i++) {
+        if (p->owners[i] != own) continue;
+        bool continues = i > 0 && p->owners[i - 1] == own;
+        if (!continues) p->ranges[p->n_ranges++].first = i;
+        p->ranges[p->n_ranges - 1].end = i + 1;
     }
     return SP_OK;
 }
 
-/* Stretches of local items of one class. Experts elsewhere take no memory here and end no run. */
-static sp_status list_runs(sp_parallel *p, sp_error *err)
+static sp_status make_shares(sp_parallel *p, sp_error *err)
 {
-    const sp_parameters *all = p->parameters;
-    size_t n_most = 1, first = 0, last = 0;
-    bool open = false;
-    for (size_t i = 1; i < all->n_items; i++)
-        n_most += (all->items[i].expert < 0) != (all->items[i - 1].expert < 0);
-    p->runs = sp_calloc(n_most, sizeof *p->runs);
-    if (!p->runs) return sp_fail_nomem(err, "owners", n_most * sizeof *p->runs);
-    for (size_t i = 0; i < all->n_items; i++) {
-        const sp_parameter *q = &all->items[i];
-        if (!sp_parameter_is_local(q)) continue;
-        bool changes = open && p->group_size > 1 && (q->expert < 0) != (all->items[first].expert < 0);
-        if (changes) SP_TRY(put_run(p, first, last + 1, err));
-        if (!open || changes) first = i;
-        open = true;
-        last = i;
-    }
-    return open ? put_run(p, first, last + 1, err) : SP_OK;
+    size_t *items = sp_malloc_array(p->parameters->n_items, sizeof *items);
+    if (!items) return sp_fail_nomem(err, "owners", p->parameters->n_items * sizeof *items);
+    sp_status status = put_share(p, -1, items, err);
+    if (status == SP_OK && p->group_size > 1) status = put_share(p, sp_comm_rank(p->experts), items, err);
+    if (status == SP_OK) status = list_ranges(p, err);
+    sp_free(items);
+    return status;
 }
 
 /* --- setting up ------------------------------------------------------------------------------------------------ */
@@ -198,7 +193,7 @@ sp_status sp_parallel_create(sp_parallel **parallel, sp_comm *comm, const sp_tra
     sp_status status;
     SP_GOTO(done, status, join_groups(p, config, err));
     SP_GOTO(done, status, assign_owners(p, err));
-    SP_GOTO(done, status, list_runs(p, err));
+    SP_GOTO(done, status, make_shares(p, err));
     *parallel = p;
 done:
     if (status != SP_OK) sp_parallel_destroy(p);
@@ -210,8 +205,8 @@ void sp_parallel_destroy(sp_parallel *parallel)
     if (!parallel) return;
     if (parallel->parameters->net.expert_group == &parallel->group)
         parallel->parameters->net.expert_group = NULL;
-    for (size_t i = 0; i < parallel->n_runs; i++) sp_free(parallel->runs[i].begins);
-    sp_free(parallel->runs);
+    for (int i = 0; i < parallel->n_shares; i++) sp_free(parallel->shares[i].begins);
+    sp_free(parallel->ranges);
     sp_free(parallel->owners);
     sp_comm_close(parallel->experts);
     sp_comm_close(parallel->replicas);
@@ -235,23 +230,33 @@ int64_t sp_parallel_passes(const sp_parallel *p, int64_t n_rows, int64_t micro_r
 sp_status sp_parallel_reduce(sp_parallel *p, float *grads, double *square, sp_error *err)
 {
     *square = 0.0;
-    for (size_t i = 0; i < p->n_runs; i++) {
-        const sp_run *run = &p->runs[i];
-        SP_TRY(sp_comm_reduce_parts(run->comm, grads, run->begins, err));
-        *square += sp_gradient_square(p->parameters, grads, run->first, run->end, p->pool);
-    }
+    for (int i = 0; i < p->n_shares; i++)
+        SP_TRY(sp_comm_reduce_parts(p->shares[i].comm, grads, p->shares[i].begins, err));
+    for (size_t i = 0; i < p->n_ranges; i++)
+        *square += sp_gradient_square(p->parameters, grads, p->ranges[i].first, p->ranges[i].end, p->pool);
     return sp_comm_sum(p->world, square, 1, err);
+}
+
+/* A group of experts lies within one node, so a token that may use topk_group groups never reaches more nodes. */
+static sp_status check_nodes(const sp_parallel *p, sp_error *err)
+{
+    const sp_hparams *hp = &p->parameters->hp;
+    if (p->group_size == 1 || hp->topk_method == SP_TOPK_GREEDY || p->traffic.nodes_largest <= hp->topk_group)
+        return SP_OK;
+    return sp_fail(err, SP_E_RANGE, "a token's experts are on %d nodes, but its groups on %d at most",
+                   p->traffic.nodes_largest, hp->topk_group);
 }
 
 sp_status sp_parallel_update(sp_parallel *p, const float *grads, sp_update update, sp_ops *ops, sp_error *err)
 {
-    for (size_t i = 0; i < p->n_runs; i++) {
-        update.first = p->runs[i].first;
-        update.end = p->runs[i].end;
+    SP_TRY(check_nodes(p, err));
+    for (size_t i = 0; i < p->n_ranges; i++) {
+        update.first = p->ranges[i].first;
+        update.end = p->ranges[i].end;
         SP_TRY(sp_optimizer_update(p->optimizer, p->parameters, grads, &update, ops, err));
     }
-    for (size_t i = 0; i < p->n_runs; i++)
-        SP_TRY(sp_comm_gather_parts(p->runs[i].comm, p->parameters->values, p->runs[i].begins, err));
+    for (int i = 0; i < p->n_shares; i++)
+        SP_TRY(sp_comm_gather_parts(p->shares[i].comm, p->parameters->values, p->shares[i].begins, err));
     return SP_OK;
 }
 
@@ -267,9 +272,16 @@ sp_status sp_parallel_sum_counts(sp_parallel *p, int64_t *counts, int64_t n, sp_
     return status;
 }
 
-sp_exchange_counts sp_parallel_traffic(sp_parallel *p)
+void sp_parallel_describe(const sp_parallel *p, char *text, size_t cap)
 {
-    sp_exchange_counts now = p->traffic;
-    memset(&p->traffic, 0, sizeof p->traffic);
-    return now;
+    const sp_exchange_counts *c = &p->traffic;
+    text[0] = '\0';
+    if (c->rows == 0) return;
+    double percent = 100.0 / (double)c->rows;
+    snprintf(text, cap,
+             "expert rows of rank %d: %.1f %% to other processes, %.1f %% to other nodes; a token's experts "
+             "were on %.2f "
+             "nodes, at most on %d",
+             sp_comm_rank(p->world), percent * (double)c->rows_away, percent * (double)c->rows_far,
+             (double)c->nodes / (double)c->tokens, c->nodes_largest);
 }

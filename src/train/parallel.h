@@ -30,14 +30,15 @@ sp_status sp_parallel_create(sp_parallel **parallel, sp_comm *comm, const sp_tra
                              sp_error *err);
 void sp_parallel_destroy(sp_parallel *parallel); /* accepts NULL */
 
-/* Of n rows or passes of rows, every process takes part in as many exchanges: how many passes of `micro_rows` rows each process
- * must run so that all run equally many. 0: processes do not meet within passes. */
+/* How many passes of `micro_rows` rows each process must run, with or without rows of its own, when n_rows are divided among
+ * all: where experts live apart, processes meet within passes. 0 where they do not. */
 int64_t sp_parallel_passes(const sp_parallel *parallel, int64_t n_rows, int64_t micro_rows);
 
 /* Sum the processes' gradients where their owner needs them; *square is the whole gradient's square. */
 sp_status sp_parallel_reduce(sp_parallel *parallel, float *grads, double *square, sp_error *err);
 
-/* Every process updates the items that it owns (first and end are set here), then everybody gets the new values. */
+/* Every process updates the items that it owns (first and end are set here), then everybody gets the new values. SP_E_RANGE: a
+ * token's experts were on more nodes than the model's groups allow. */
 sp_status sp_parallel_update(sp_parallel *parallel, const float *grads, sp_update update, sp_ops *ops,
                              sp_error *err);
 
@@ -54,8 +55,8 @@ sp_status sp_parallel_save(sp_parallel *parallel, const sp_train_state *state, s
  * and the values, owners their moments. */
 sp_status sp_parallel_load(sp_parallel *parallel, const char *path, sp_train_state *state, sp_error *err);
 
-/* Where the first pass's rows have gone since the last call (expert parallel; zeros otherwise), of this process. */
-sp_exchange_counts sp_parallel_traffic(sp_parallel *parallel);
+/* Where this process's expert rows have gone so far, as a sentence; empty where experts do not live apart. */
+void sp_parallel_describe(const sp_parallel *parallel, char *text, size_t cap);
 
 /* For tests: the rank that owns item i. */
 int sp_parallel_owner(const sp_parallel *parallel, size_t i);

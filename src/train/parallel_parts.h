@@ -5,12 +5,15 @@
 
 #include "train/parallel.h"
 
-/* Consecutive items whose gradients are added up over one communicator. */
-typedef struct sp_run {
+/* Floats whose gradients are added up over one communicator: one stretch of memory, a part of it each process's own. */
+typedef struct sp_share {
     sp_comm *comm;
-    int64_t *begins;   /* (size + 1) floats of each process's part */
-    size_t first, end; /* items of this process's part */
-} sp_run;
+    int64_t *begins; /* (size + 1) of each process's part */
+} sp_share;
+
+typedef struct sp_item_range {
+    size_t first, end;
+} sp_item_range;
 
 struct sp_parallel {
     sp_comm *world;    /* NULL: one process */
@@ -23,9 +26,11 @@ struct sp_parallel {
     sp_pool *pool;
     sp_expert_group group;
     sp_exchange_counts traffic;
-    int32_t *owners; /* (n_items) */
-    sp_run *runs;
-    size_t n_runs;
+    int32_t *owners;    /* (n_items) */
+    sp_share shares[2]; /* everything; or what is no expert, and the experts that are here */
+    int n_shares;
+    sp_item_range *ranges; /* (n_ranges) own items; what lies between them is others' or not here */
+    size_t n_ranges;
 };
 
 #endif

@@ -339,6 +339,9 @@ sp_status sp_trainer_run(sp_trainer *t, sp_error *err)
         SP_TRY(ask_to_stop(t, &stop, err));
         SP_TRY(after_step(t, &m, stop, err));
     }
+    char text[256];
+    sp_parallel_describe(t->parallel, text, sizeof text);
+    if (text[0]) notice(t, text);
     return SP_OK;
 }
 

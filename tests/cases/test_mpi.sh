@@ -107,6 +107,7 @@ begin apart two
 run ranks 4 "$SPUTNIK" train "$tmp/apart.json" --resume
 expect_rc 0
 same_curve one apart 4
+grep -q '[1-9][0-9.]* % to other processes.* at most on [12]$' "$tmp/err" || fail 'where expert rows went'
 # and back
 rm -r "$tmp/alone"
 begin alone two
