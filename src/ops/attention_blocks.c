@@ -410,11 +410,20 @@ static void backward_spans(sp_ops *ops, backward_job *job, const sp_span *spans,
     sp_arena_restore(ops->arena, mark);
 }
 
+/* Whether the gradients of two tensors have elements in common (views of one tensor may). */
+static bool share_gradient(sp_ops *ops, const sp_tensor *a, const sp_tensor *b)
+{
+    const float *da = sp_tape_grad(ops, a), *db = sp_tape_grad(ops, b);
+    return da && db && da < db + sp_tensor_rows(b) * sp_tensor_cols(b) &&
+           db < da + sp_tensor_rows(a) * sp_tensor_cols(a);
+}
+
 /* Spans [0, n) share nothing with span n. */
-static bool stands_alone(const sp_span *spans, int n)
+static bool stands_alone(sp_ops *ops, const sp_span *spans, int n)
 {
     for (int s = 0; s < n; s++)
-        if (spans[s].k == spans[n].k || spans[s].v == spans[n].v) return false;
+        if (share_gradient(ops, spans[s].k, spans[n].k) || share_gradient(ops, spans[s].v, spans[n].v))
+            return false;
     return true;
 }
 
@@ -425,7 +434,7 @@ void sp_attention_backward_blocks(sp_ops *ops, const sp_node *node)
     job.dq = sp_tape_grad(ops, node->inputs[0]);
     for (int first = 0, n; first < saved->n_spans; first += n) {
         const sp_span *spans = saved->spans + first;
-        for (n = 1; first + n < saved->n_spans && stands_alone(spans, n); n++) continue;
+        for (n = 1; first + n < saved->n_spans && stands_alone(ops, spans, n); n++) continue;
         backward_spans(ops, &job, spans, n);
     }
 }

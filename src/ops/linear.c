@@ -199,21 +199,43 @@ static sp_product product_dw(int64_t n_out, int64_t n_in, int64_t m, const float
     return (sp_product){n_out, n_in, m, dy, 1, n_out, x, x_row, 1, dw, n_in};
 }
 
-/* dx = dy W, dW += dy^T x, db += sum dy; for float32 weights. */
+/* Products of a backward pass in one go: n_dw that add to weights' gradients, then n_dx, which set where nobody
+ * has added to the input's gradient yet. */
+static void run_backward(sp_ops *ops, const sp_product *products, int64_t n_dw, int64_t n_dx, bool fresh)
+{
+    int64_t n_add = fresh ? n_dw : n_dw + n_dx;
+    sp_products_both(ops, products, n_add, products + n_add, n_dw + n_dx - n_add);
+}
+
+typedef struct bias_job {
+    const sp_ops *ops;
+    const float *dy; /* (T, n) */
+    int64_t n_rows, n;
+    float *db;
+} bias_job;
+
+static void add_bias_columns(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const bias_job *job = ctx;
+    for (int64_t t = 0; t < job->n_rows; t++)
+        job->ops->kernels->add(end - begin, job->dy + t * job->n + begin, job->db + begin);
+}
+
+/* dx = dy W, dW += dy^T x, db += sum dy in order of rows; for float32 weights. */
 static void backward_linear(sp_ops *ops, const sp_node *node)
 {
     const sp_tensor *x = node->inputs[0], *w = node->inputs[1], *b = node->inputs[2];
-    float *dx = sp_tape_grad(ops, x), *dw = sp_tape_grad(ops, w), *db = sp_tape_grad(ops, b);
+    bool fresh;
+    float *dw = sp_tape_grad(ops, w), *db = sp_tape_grad(ops, b), *dx = sp_tape_grad_fresh(ops, x, &fresh);
     int64_t n_in = sp_tensor_cols(w), n_out = sp_tensor_rows(w), n_x = sp_tensor_rows(x);
-    if (dx) {
-        sp_product p = product_dx(w, n_out, n_x, node->grad, dx);
-        sp_products_add(ops, &p, 1);
-    }
-    if (dw) {
-        sp_product p = product_dw(n_out, n_in, n_x, node->grad, x->data, sp_ops_stride(x), dw);
-        sp_products_add(ops, &p, 1);
-    }
-    for (int64_t t = 0; db && t < n_x; t++) ops->kernels->add((size_t)n_out, node->grad + t * n_out, db);
+    sp_product products[2];
+    int n = 0;
+    if (dw) products[n++] = product_dw(n_out, n_in, n_x, node->grad, x->data, sp_ops_stride(x), dw);
+    if (dx) products[n++] = product_dx(w, n_out, n_x, node->grad, dx);
+    run_backward(ops, products, dw != NULL, dx != NULL, fresh);
+    bias_job job = {ops, node->grad, n_x, n_out, db};
+    if (db) sp_pool_run(ops->pool, (size_t)n_out, 64, add_bias_columns, &job);
 }
 
 /* Only float32 weights are differentiated. */
@@ -250,22 +272,10 @@ static void backward_heads(sp_ops *ops, const sp_node *node)
     const sp_head_rows *heads = node->saved;
     int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n_out = heads->n_rows;
     int64_t n_in = sp_tensor_cols(x), x_row = sp_ops_stride(x), w_row = sp_ops_stride(heads->w);
-    float *dx = sp_tape_grad(ops, x), *dw = sp_tape_grad(ops, heads->w);
-    sp_product *products = sp_ops_alloc(ops, (size_t)nh, sizeof *products);
+    bool fresh;
+    float *dw = sp_tape_grad(ops, heads->w), *dx = sp_tape_grad_fresh(ops, x, &fresh);
+    sp_product *products = sp_ops_alloc(ops, (size_t)nh * 2, sizeof *products), *dx_products = products;
     if (!products) return;
-    for (int64_t j = 0; dx && j < nh; j++)
-        products[j] = (sp_product){n_tokens,
-                                   n_in,
-                                   n_out,
-                                   node->grad + j * n_out,
-                                   nh * n_out,
-                                   1,
-                                   (float *)heads->w->data + (j * heads->stride + heads->first) * w_row,
-                                   w_row,
-                                   1,
-                                   dx + j * n_in,
-                                   nh * n_in};
-    if (dx) sp_products_add(ops, products, nh);
     for (int64_t j = 0; dw && j < nh; j++)
         products[j] = (sp_product){n_out,
                                    n_in,
@@ -278,7 +288,20 @@ static void backward_heads(sp_ops *ops, const sp_node *node)
                                    1,
                                    dw + (j * heads->stride + heads->first) * n_in,
                                    n_in};
-    if (dw) sp_products_add(ops, products, nh);
+    if (dw) dx_products += nh;
+    for (int64_t j = 0; dx && j < nh; j++)
+        dx_products[j] = (sp_product){n_tokens,
+                                      n_in,
+                                      n_out,
+                                      node->grad + j * n_out,
+                                      nh * n_out,
+                                      1,
+                                      (float *)heads->w->data + (j * heads->stride + heads->first) * w_row,
+                                      w_row,
+                                      1,
+                                      dx + j * n_in,
+                                      nh * n_in};
+    run_backward(ops, products, dw ? nh : 0, dx ? nh : 0, fresh);
 }
 
 static void record_heads(sp_ops *ops, sp_tensor *y, const sp_tensor *x, const sp_head_rows *heads,
@@ -379,22 +402,10 @@ static void backward_heads_t(sp_ops *ops, const sp_node *node)
     const sp_head_rows *heads = node->saved;
     int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n_in = heads->n_rows;
     int64_t n_out = sp_tensor_cols(heads->w), x_row = sp_ops_stride(x), w_row = sp_ops_stride(heads->w);
-    float *dx = sp_tape_grad(ops, x), *dw = sp_tape_grad(ops, heads->w);
-    sp_product *products = sp_ops_alloc(ops, (size_t)nh, sizeof *products);
+    bool fresh;
+    float *dw = sp_tape_grad(ops, heads->w), *dx = sp_tape_grad_fresh(ops, x, &fresh);
+    sp_product *products = sp_ops_alloc(ops, (size_t)nh * 2, sizeof *products), *dx_products = products;
     if (!products) return;
-    for (int64_t j = 0; dx && j < nh; j++)
-        products[j] = (sp_product){n_tokens,
-                                   n_in,
-                                   n_out,
-                                   node->grad + j * n_out,
-                                   nh * n_out,
-                                   1,
-                                   (float *)heads->w->data + (j * heads->stride + heads->first) * w_row,
-                                   1,
-                                   w_row,
-                                   dx + j * n_in,
-                                   nh * n_in};
-    if (dx) sp_products_add(ops, products, nh);
     for (int64_t j = 0; dw && j < nh; j++)
         products[j] = (sp_product){n_in,
                                    n_out,
@@ -407,7 +418,20 @@ static void backward_heads_t(sp_ops *ops, const sp_node *node)
                                    1,
                                    dw + (j * heads->stride + heads->first) * n_out,
                                    n_out};
-    if (dw) sp_products_add(ops, products, nh);
+    if (dw) dx_products += nh;
+    for (int64_t j = 0; dx && j < nh; j++)
+        dx_products[j] = (sp_product){n_tokens,
+                                      n_in,
+                                      n_out,
+                                      node->grad + j * n_out,
+                                      nh * n_out,
+                                      1,
+                                      (float *)heads->w->data + (j * heads->stride + heads->first) * w_row,
+                                      1,
+                                      w_row,
+                                      dx + j * n_in,
+                                      nh * n_in};
+    run_backward(ops, products, dw ? nh : 0, dx ? nh : 0, fresh);
 }
 
 sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads)
@@ -444,21 +468,25 @@ static void backward_experts(sp_ops *ops, const sp_node *node)
     const experts_saved *saved = node->saved;
     const sp_routing *routing = saved->routing;
     int64_t n_in = sp_tensor_cols(x), n_out = sp_tensor_cols(node->output), n_dx = 0, n_dw = 0;
-    float *dx = sp_tape_grad(ops, x);
+    bool fresh;
+    float *dx = sp_tape_grad_fresh(ops, x, &fresh);
     sp_product *products = sp_ops_alloc(ops, (size_t)routing->n_experts * 2, sizeof *products);
     if (!products) return;
-    sp_product *dw_products = products + routing->n_experts;
+    assert(routing->offset[routing->n_experts] == sp_tensor_rows(x)); /* every row has an expert */
     for (int64_t e = 0; e < routing->n_experts; e++) {
         int64_t begin = routing->offset[e], n = routing->offset[e + 1] - begin;
-        if (n == 0) continue;
-        const float *dy = node->grad + begin * n_out;
-        if (dx) products[n_dx++] = product_dx(&saved->w[e], n_out, n, dy, dx + begin * n_in);
-        float *dw = sp_tape_grad(ops, &saved->w[e]);
-        if (dw)
-            dw_products[n_dw++] = product_dw(n_out, n_in, n, dy, sp_ops_row(x, begin), sp_ops_stride(x), dw);
+        float *dw = n ? sp_tape_grad(ops, &saved->w[e]) : NULL;
+        if (!dw) continue;
+        products[n_dw++] = product_dw(n_out, n_in, n, node->grad + begin * n_out, sp_ops_row(x, begin),
+                                      sp_ops_stride(x), dw);
     }
-    sp_products_add(ops, products, n_dx);
-    sp_products_add(ops, dw_products, n_dw);
+    for (int64_t e = 0; dx && e < routing->n_experts; e++) {
+        int64_t begin = routing->offset[e], n = routing->offset[e + 1] - begin;
+        if (n == 0) continue;
+        products[n_dw + n_dx++] =
+            product_dx(&saved->w[e], n_out, n, node->grad + begin * n_out, dx + begin * n_in);
+    }
+    run_backward(ops, products, n_dw, n_dx, fresh);
 }
 
 sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor *w,

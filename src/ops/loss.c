@@ -91,7 +91,8 @@ static void nll_gradient_rows(void *ctx, size_t begin, size_t end, int thread)
 static void backward_nll(sp_ops *ops, const sp_node *node)
 {
     const sp_tensor *hidden = node->inputs[0], *head = node->inputs[1];
-    float *dx = sp_tape_grad(ops, hidden), *dw = sp_tape_grad(ops, head);
+    bool fresh;
+    float *dw = sp_tape_grad(ops, head), *dx = sp_tape_grad_fresh(ops, hidden, &fresh);
     int64_t n_rows = sp_tensor_rows(hidden), n_in = sp_tensor_cols(hidden), n_out = sp_tensor_rows(head);
     int64_t chunk = chunk_rows(n_rows, n_out);
     for (int64_t first = 0; first < n_rows; first += chunk) {
@@ -101,12 +102,11 @@ static void backward_nll(sp_ops *ops, const sp_node *node)
         if (!job.logits) return;
         sp_pool_run(ops->pool, (size_t)n, 1, nll_gradient_rows, &job);
         const float *dy = job.logits->data;
-        sp_product to_hidden = {
-            n, n_in, n_out, dy, n_out, 1, head->data, sp_ops_stride(head), 1, dx + first * n_in, n_in};
-        sp_product to_head = {
-            n_out, n_in, n, dy, 1, n_out, sp_ops_row(hidden, first), sp_ops_stride(hidden), 1, dw, n_in};
-        if (dx) sp_products_add(ops, &to_hidden, 1);
-        if (dw) sp_products_add(ops, &to_head, 1);
+        sp_product products[2] = {
+            {n_out, n_in, n, dy, 1, n_out, sp_ops_row(hidden, first), sp_ops_stride(hidden), 1, dw, n_in},
+            {n, n_in, n_out, dy, n_out, 1, head->data, sp_ops_stride(head), 1, dx + first * n_in, n_in}};
+        int64_t skip = dw ? 0 : 1, n_add = dx && !fresh ? 2 : 1;
+        sp_products_both(ops, products + skip, n_add - skip, products + n_add, dx ? 2 - n_add : 0);
         sp_arena_restore(ops->arena, mark);
     }
 }

@@ -58,54 +58,52 @@ static bool is_contiguous(const sp_tensor *t)
 /* --- views ------------------------------------------------------------------------------------------------
  */
 
-typedef struct view_saved {
-    int64_t row, col;
-} view_saved;
-
-/* y += x over rows whose strides (in elements) differ. */
+/* y (=, +=) x over rows whose strides (in elements) differ. */
 typedef struct add_job {
     const sp_ops *ops;
     const float *x;
     float *y;
     int64_t x_row, y_row, n;
+    bool set;
 } add_job;
 
 static void add_strided(void *ctx, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const add_job *job = ctx;
-    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
-        job->ops->kernels->add((size_t)job->n, job->x + i * job->x_row, job->y + i * job->y_row);
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        const float *x = job->x + i * job->x_row;
+        float *y = job->y + i * job->y_row;
+        if (job->set)
+            memcpy(y, x, (size_t)job->n * sizeof *y);
+        else
+            job->ops->kernels->add((size_t)job->n, x, y);
+    }
 }
 
-static void add_matrix(sp_ops *ops, int64_t rows, add_job job)
+/* Add rows of dy (stride dy_row) to the whole gradient of x. */
+static void add_to_gradient(sp_ops *ops, const sp_tensor *x, const float *dy, int64_t dy_row)
 {
-    job.ops = ops;
-    if (job.y) sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, add_strided, &job);
+    int64_t n = sp_tensor_cols(x);
+    add_job job = {ops, dy, NULL, dy_row, n, n, false};
+    job.y = sp_tape_grad_fresh(ops, x, &job.set);
+    if (job.y) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_strided, &job);
 }
 
-/* d(x)[row.., col..] += d(view), element by element in x's own layout. */
-static void backward_view(sp_ops *ops, const sp_node *node)
+/* d(x)[.., col..] += d(columns). */
+static void backward_columns(sp_ops *ops, const sp_node *node)
 {
-    const sp_tensor *x = node->inputs[0], *y = node->output;
-    const view_saved *at = node->saved;
-    float *dx = sp_tape_grad(ops, x);
-    if (!dx) return;
-    int64_t y_cols = sp_tensor_cols(y), y_rows = sp_tensor_rows(y), x_cols = sp_tensor_cols(x);
-    if (sp_tensor_rows(x) * x_cols == y_rows * y_cols) /* reshape */
-        add_matrix(ops, y_rows, (add_job){NULL, node->grad, dx, y_cols, y_cols, y_cols});
-    else
-        add_matrix(ops, y_rows,
-                   (add_job){NULL, node->grad, dx + at->row * x_cols + at->col, y_cols, x_cols, y_cols});
+    const int64_t *col = node->saved;
+    float *dx = sp_tape_grad(ops, node->inputs[0]);
+    int64_t n = sp_tensor_cols(node->output);
+    add_job job = {ops, node->grad, dx + *col, n, sp_tensor_cols(node->inputs[0]), n, false};
+    if (dx) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(node->output), ROW_GRAIN, add_strided, &job);
 }
 
-static sp_tensor *record_view(sp_ops *ops, sp_tensor *y, const sp_tensor *x, int64_t row, int64_t col)
+/* A reshaped tensor's gradient is x's, and that of some rows is a stretch of x's. */
+static sp_tensor *record_view(sp_ops *ops, sp_tensor *y, const sp_tensor *x, int64_t first)
 {
-    if (!y || !ops->tape) return y;
-    view_saved *saved = sp_ops_alloc(ops, 1, sizeof *saved);
-    if (!saved) return NULL;
-    *saved = (view_saved){row, col};
-    sp_tape_record(ops, y, &x, 1, backward_view, saved);
+    if (y) sp_tape_alias(ops, y, x, first);
     return y;
 }
 
@@ -113,15 +111,19 @@ sp_tensor *sp_op_reshape(sp_ops *ops, const sp_tensor *x, int64_t rows, int64_t 
 {
     if (!x) return NULL;
     assert(is_contiguous(x) && rows * cols == sp_tensor_rows(x) * sp_tensor_cols(x));
-    return record_view(ops, new_view(ops, x->data, rows, cols, (size_t)cols * sizeof(float)), x, 0, 0);
+    return record_view(ops, new_view(ops, x->data, rows, cols, (size_t)cols * sizeof(float)), x, 0);
 }
 
 sp_tensor *sp_op_columns(sp_ops *ops, const sp_tensor *x, int64_t col, int64_t n_cols)
 {
     if (!x) return NULL;
     assert(col >= 0 && col + n_cols <= sp_tensor_cols(x));
-    return record_view(ops, new_view(ops, (float *)x->data + col, sp_tensor_rows(x), n_cols, x->row_bytes), x,
-                       0, col);
+    sp_tensor *y = new_view(ops, (float *)x->data + col, sp_tensor_rows(x), n_cols, x->row_bytes);
+    if (!y || !ops->tape) return y;
+    const int64_t *saved = sp_ops_keep(ops, &col, sizeof col);
+    if (!saved) return NULL;
+    sp_tape_record(ops, y, &x, 1, backward_columns, saved);
+    return y;
 }
 
 sp_tensor *sp_op_rows(sp_ops *ops, const sp_tensor *x, int64_t row, int64_t n_rows)
@@ -129,7 +131,7 @@ sp_tensor *sp_op_rows(sp_ops *ops, const sp_tensor *x, int64_t row, int64_t n_ro
     if (!x) return NULL;
     assert(row >= 0 && row + n_rows <= sp_tensor_rows(x));
     return record_view(ops, new_view(ops, sp_ops_row(x, row), n_rows, sp_tensor_cols(x), x->row_bytes), x,
-                       row, 0);
+                       row * sp_tensor_cols(x));
 }
 
 /* --- rows by index ----------------------------------------------------------------------------------------
@@ -239,6 +241,7 @@ typedef struct norm_backward {
     const sp_node *node;
     float *dx, *dw;
     float *r; /* (T) */
+    bool fresh;
 } norm_backward;
 
 /* With r = 1/sqrt(mean(x^2) + eps), y = r w x: dx = r (w dy - x r^2 mean(w dy x)). */
@@ -256,6 +259,7 @@ static void backward_norm_rows(void *ctx, size_t begin, size_t end, int thread)
         if (!job->dx) continue;
         float dot = job->ops->kernels->dot_product((size_t)n, saved->w, dy, xi);
         float rc[2] = {r, dot / (float)n * r * r};
+        if (job->fresh) memset(job->dx + i * n, 0, (size_t)n * sizeof *job->dx);
         job->ops->kernels->norm_grad((size_t)n, rc, xi, saved->w, dy, job->dx + i * n);
     }
 }
@@ -276,8 +280,10 @@ static void backward_norm_columns(void *ctx, size_t begin, size_t end, int threa
 static void backward_norm(sp_ops *ops, const sp_node *node)
 {
     int64_t rows = sp_tensor_rows(node->output), n = sp_tensor_cols(node->output);
-    norm_backward job = {ops, node, sp_tape_grad(ops, node->inputs[0]), sp_tape_grad(ops, node->inputs[1]),
-                         sp_ops_alloc(ops, (size_t)rows, sizeof *job.r)};
+    norm_backward job = {.ops = ops, .node = node};
+    job.dx = sp_tape_grad_fresh(ops, node->inputs[0], &job.fresh);
+    job.dw = sp_tape_grad(ops, node->inputs[1]);
+    job.r = sp_ops_alloc(ops, (size_t)rows, sizeof *job.r);
     if (!job.r) return;
     sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, backward_norm_rows, &job);
     if (job.dw) sp_pool_run(ops->pool, (size_t)n, COLUMN_GRAIN, backward_norm_columns, &job);
@@ -330,10 +336,8 @@ static void add_rows(void *ctx, size_t begin, size_t end, int thread)
 
 static void backward_add(sp_ops *ops, const sp_node *node)
 {
-    int64_t n = sp_tensor_cols(node->output);
     for (int i = 0; i < 2; i++)
-        add_matrix(ops, sp_tensor_rows(node->output),
-                   (add_job){NULL, node->grad, sp_tape_grad(ops, node->inputs[i]), n, n, n});
+        add_to_gradient(ops, node->inputs[i], node->grad, sp_tensor_cols(node->output));
 }
 
 sp_tensor *sp_op_add(sp_ops *ops, const sp_tensor *a, const sp_tensor *b)
@@ -362,13 +366,10 @@ static void concat_rows(void *ctx, size_t begin, size_t end, int thread)
 
 static void backward_concat(sp_ops *ops, const sp_node *node)
 {
-    int64_t cols = sp_tensor_cols(node->output), col = 0;
+    int64_t col = 0;
     for (int k = 0; k < 2; k++) {
-        const sp_tensor *x = node->inputs[k];
-        int64_t n = sp_tensor_cols(x);
-        add_matrix(ops, sp_tensor_rows(x),
-                   (add_job){NULL, node->grad + col, sp_tape_grad(ops, x), cols, n, n});
-        col += n;
+        add_to_gradient(ops, node->inputs[k], node->grad + col, sp_tensor_cols(node->output));
+        col += sp_tensor_cols(node->inputs[k]);
     }
 }
 
@@ -405,6 +406,7 @@ typedef struct swiglu_backward {
     const sp_node *node;
     float *dgate, *dup;
     float *nowhere; /* (threads, n) takes what nobody asks for; NULL if both are asked for */
+    bool fresh_gate, fresh_up;
 } swiglu_backward;
 
 static void backward_swiglu_rows(void *ctx, size_t begin, size_t end, int thread)
@@ -412,17 +414,21 @@ static void backward_swiglu_rows(void *ctx, size_t begin, size_t end, int thread
     const swiglu_backward *job = ctx;
     int64_t n = sp_tensor_cols(job->node->output);
     float *nowhere = job->nowhere ? job->nowhere + thread * n : NULL;
-    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        if (job->fresh_gate) memset(job->dgate + i * n, 0, (size_t)n * sizeof *job->dgate);
+        if (job->fresh_up) memset(job->dup + i * n, 0, (size_t)n * sizeof *job->dup);
         job->kernels->swiglu_grad((size_t)n, sp_ops_row(job->node->inputs[0], i),
                                   sp_ops_row(job->node->inputs[1], i), job->node->grad + i * n,
                                   job->dgate ? job->dgate + i * n : nowhere,
                                   job->dup ? job->dup + i * n : nowhere);
+    }
 }
 
 static void backward_swiglu(sp_ops *ops, const sp_node *node)
 {
-    swiglu_backward job = {ops->kernels, node, sp_tape_grad(ops, node->inputs[0]),
-                           sp_tape_grad(ops, node->inputs[1]), NULL};
+    swiglu_backward job = {.kernels = ops->kernels, .node = node};
+    job.dgate = sp_tape_grad_fresh(ops, node->inputs[0], &job.fresh_gate);
+    job.dup = sp_tape_grad_fresh(ops, node->inputs[1], &job.fresh_up);
     if (!job.dgate && !job.dup) return;
     if (!job.dgate || !job.dup) {
         size_t n = (size_t)(sp_pool_threads(ops->pool) * sp_tensor_cols(node->output));
@@ -486,6 +492,7 @@ typedef struct rope_backward {
     const rope_job *rope;
     const float *dy;
     float *dx;
+    bool fresh;
 } rope_backward;
 
 /* The transpose of a rotation is the rotation by the opposite angle. */
@@ -498,6 +505,7 @@ static void backward_rope_rows(void *ctx, size_t begin, size_t end, int thread)
     for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
         const float *cs = job->cos_sin + i / job->n_per_row * job->dim, *dy = backward->dy + i * n;
         float *d = backward->dx + i * n;
+        if (backward->fresh) memset(d, 0, (size_t)n * sizeof *d);
         for (int64_t j = 0; j < half; j++) {
             int64_t a = job->interleaved ? 2 * j : j, b = job->interleaved ? 2 * j + 1 : j + half;
             d[a] += dy[a] * cs[j] + dy[b] * cs[half + j];
@@ -509,7 +517,8 @@ static void backward_rope_rows(void *ctx, size_t begin, size_t end, int thread)
 
 static void backward_rope(sp_ops *ops, const sp_node *node)
 {
-    rope_backward job = {node->saved, node->grad, sp_tape_grad(ops, node->inputs[0])};
+    rope_backward job = {.rope = node->saved, .dy = node->grad};
+    job.dx = sp_tape_grad_fresh(ops, node->inputs[0], &job.fresh);
     if (job.dx)
         sp_pool_run(ops->pool, (size_t)sp_tensor_rows(node->output), ROW_GRAIN, backward_rope_rows, &job);
 }

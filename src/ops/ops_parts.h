@@ -52,6 +52,18 @@ typedef enum sp_products_mode { SP_PRODUCTS_ADD, SP_PRODUCTS_SET } sp_products_m
 void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n_products, sp_products_mode mode);
 void sp_products_add(sp_ops *ops, const sp_product *products, int64_t n_products);
 
+/* Two lists at once: some C are added to, some are set. List long products first. */
+void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set,
+                      int64_t n_set);
+
+/* Where the gradient of `tensor` goes; NULL if no tape knows it. If *fresh comes back true, nobody has added to
+ * it and it is not zeroed: every element must be set. */
+float *sp_tape_grad_fresh(sp_ops *ops, const sp_tensor *tensor, bool *fresh);
+
+/* Record `view`, whose elements are those of `x` from element `first` on in a row: its gradient is that part of
+ * x's. */
+void sp_tape_alias(sp_ops *ops, sp_tensor *view, const sp_tensor *x, int64_t first);
+
 /* Whether forward passes go through sp_products_run() too: in training and with a BLAS. Inference keeps the
  * order of the kernels, which no cut of a prompt or batch can change. */
 static inline bool sp_ops_use_blas(const sp_ops *ops)

@@ -2,7 +2,7 @@
 /* The products that training is made of, over lists (grouped experts and heads need no padding). With a BLAS
  * each C is cut into tiles whose borders depend on shapes alone, and a tile is one single-threaded sgemm run by
  * a thread of the pool. Without one, work is shared out by rows of C over the kernels, and k runs in blocks so
- * that a block of B stays in the cache while several rows of C pass. Start at sp_products_run(). */
+ * that a block of B stays in the cache while several rows of C pass. Start at sp_products_both(). */
 #include "ops/ops_parts.h"
 
 #include <assert.h>
@@ -14,31 +14,27 @@
 #include <limits.h>
 #include <pthread.h>
 
-/* Tiles are at most this tall and wide: sgemm reaches its speed from 128 x 128 on. A list that would give
- * fewer than MIN_TILES is cut finer, down to MIN_SIDE, so that some threads share it evenly. */
-#define MAX_SIDE 256
+/* Tiles are at most MAX_SIDE tall and wide: every tile packs its operands anew, which costs 20 % at 64 and 4 % at
+ * 256. Products are halved along their longer side until a tile is at most 1 / PARTS of the whole list's work, so
+ * that some threads share it evenly, or its sides are below twice MIN_SIDE. */
+#define MAX_SIDE 512
 #define MIN_SIDE 64
-#define MIN_TILES 16
+#define PARTS 16
 /* Tile borders are multiples of this: whole registers of C for the BLAS. */
 #define SIDE_STEP 16
 
+/* How one product is cut: into down x across tiles. */
+typedef struct cut {
+    const sp_product *product;
+    sp_products_mode mode;
+    int64_t down, across;
+    int64_t first; /* number of its first tile */
+} cut;
+
 typedef struct tile_list {
     const sp_kernels *kernels;
-    const sp_product *products;
-    sp_products_mode mode;
-    int64_t side;   /* target */
-    int64_t *first; /* (n_products + 1) number of the first tile of each product */
+    cut *cuts; /* by number */
 } tile_list;
-
-static int64_t tiles_along(int64_t n, int64_t side)
-{
-    return (n + side - 1) / side;
-}
-
-static int64_t count_tiles(const sp_product *p, int64_t side)
-{
-    return p->m > 0 && p->n > 0 ? tiles_along(p->m, side) * tiles_along(p->n, side) : 0;
-}
 
 /* The i-th of `count` nearly equal pieces of [0, n). */
 static int64_t border(int64_t n, int64_t count, int64_t i)
@@ -46,6 +42,21 @@ static int64_t border(int64_t n, int64_t count, int64_t i)
     int64_t size = (n + count - 1) / count;
     size = (size + SIDE_STEP - 1) / SIDE_STEP * SIDE_STEP;
     return i * size < n ? i * size : n;
+}
+
+static cut cut_product(const sp_product *p, sp_products_mode mode, double most, int64_t first)
+{
+    cut c = {p, mode, (p->m + MAX_SIDE - 1) / MAX_SIDE, (p->n + MAX_SIDE - 1) / MAX_SIDE, first};
+    while (c.down > 0 && c.across > 0) {
+        int64_t tall = p->m / c.down, wide = p->n / c.across;
+        if ((double)tall * (double)wide * (double)p->k <= most) break;
+        if (tall < 2 * MIN_SIDE && wide < 2 * MIN_SIDE) break;
+        if (tall >= wide)
+            c.down *= 2;
+        else
+            c.across *= 2;
+    }
+    return c;
 }
 
 static int64_t at_least(int64_t a, int64_t b)
@@ -76,45 +87,52 @@ void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float al
                 (int)at_least(p->c_row, p->n));
 }
 
-static void multiply_tile(const tile_list *list, const sp_product *p, int64_t tile)
+static void multiply_tile(const tile_list *list, const cut *c, int64_t tile)
 {
-    int64_t across = tiles_along(p->n, list->side), down = tiles_along(p->m, list->side);
-    int64_t i = border(p->m, down, tile / across), j = border(p->n, across, tile % across);
+    const sp_product *p = c->product;
+    int64_t i = border(p->m, c->down, tile / c->across), j = border(p->n, c->across, tile % c->across);
     sp_product t = *p;
-    t.m = border(p->m, down, tile / across + 1) - i;
-    t.n = border(p->n, across, tile % across + 1) - j;
+    t.m = border(p->m, c->down, tile / c->across + 1) - i;
+    t.n = border(p->n, c->across, tile % c->across + 1) - j;
     if (t.m == 0 || t.n == 0) return;
     t.a += i * p->a_row;
     t.b += j * p->b_col;
     t.c += i * p->c_row + j;
-    sp_product_compute(list->kernels, &t, 1.0f, list->mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f);
+    sp_product_compute(list->kernels, &t, 1.0f, c->mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f);
 }
 
 static void multiply_tiles(void *ctx, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const tile_list *list = ctx;
-    int64_t p = 0;
+    const cut *c = list->cuts;
     for (int64_t tile = (int64_t)begin; tile < (int64_t)end; tile++) {
-        while (tile >= list->first[p + 1]) p++;
-        multiply_tile(list, &list->products[p], tile - list->first[p]);
+        while (tile >= c->first + c->down * c->across) c++;
+        multiply_tile(list, c, tile - c->first);
     }
 }
 
-void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n_products, sp_products_mode mode)
+static double work_of(const sp_product *products, int64_t n)
 {
-    if (n_products == 0) return;
+    double work = 0.0;
+    for (int64_t i = 0; i < n; i++)
+        work += (double)products[i].m * (double)products[i].n * (double)products[i].k;
+    return work;
+}
+
+void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set)
+{
+    double most = (work_of(add, n_add) + work_of(set, n_set)) / PARTS;
+    if (n_add + n_set == 0) return;
     sp_arena_mark mark = sp_arena_save(ops->arena);
-    tile_list list = {ops->kernels, products, mode, MAX_SIDE,
-                      sp_ops_alloc(ops, (size_t)n_products + 1, sizeof *list.first)};
-    if (!list.first) return;
-    for (;; list.side /= 2) {
-        list.first[0] = 0;
-        for (int64_t i = 0; i < n_products; i++)
-            list.first[i + 1] = list.first[i] + count_tiles(&products[i], list.side);
-        if (list.first[n_products] >= MIN_TILES || list.side == MIN_SIDE) break;
+    tile_list list = {ops->kernels, sp_ops_alloc(ops, (size_t)(n_add + n_set), sizeof *list.cuts)};
+    int64_t n_tiles = 0;
+    for (int64_t i = 0; list.cuts && i < n_add + n_set; i++) {
+        list.cuts[i] = i < n_add ? cut_product(&add[i], SP_PRODUCTS_ADD, most, n_tiles)
+                                 : cut_product(&set[i - n_add], SP_PRODUCTS_SET, most, n_tiles);
+        n_tiles += list.cuts[i].down * list.cuts[i].across;
     }
-    sp_pool_run(ops->pool, (size_t)list.first[n_products], 1, multiply_tiles, &list);
+    sp_pool_run(ops->pool, (size_t)n_tiles, 1, multiply_tiles, &list);
     sp_arena_restore(ops->arena, mark);
 }
 
@@ -184,15 +202,12 @@ static void add_items(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
-void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n_products, sp_products_mode mode)
+static void add_products(sp_ops *ops, const sp_product *products, int64_t n)
 {
     int64_t rows = 0, work = 0;
-    for (int64_t i = 0; i < n_products; i++) {
-        const sp_product *p = &products[i];
-        for (int64_t r = 0; mode == SP_PRODUCTS_SET && r < p->m; r++)
-            memset(p->c + r * p->c_row, 0, (size_t)p->n * sizeof *p->c);
-        rows += p->m;
-        work += p->m * p->n * p->k;
+    for (int64_t i = 0; i < n; i++) {
+        rows += products[i].m;
+        work += products[i].m * products[i].n * products[i].k;
     }
     if (work == 0) return;
     int64_t grain = CHUNK_WORK / (work / rows + 1) + 1;
@@ -200,9 +215,23 @@ void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n_products
     sp_pool_run(ops->pool, (size_t)rows, (size_t)(grain < MIN_ROWS ? MIN_ROWS : grain), add_items, &job);
 }
 
+void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set)
+{
+    for (const sp_product *p = set; p < set + n_set; p++)
+        for (int64_t i = 0; i < p->m; i++) memset(p->c + i * p->c_row, 0, (size_t)p->n * sizeof *p->c);
+    add_products(ops, add, n_add);
+    add_products(ops, set, n_set);
+}
+
 #endif
 
-void sp_products_add(sp_ops *ops, const sp_product *products, int64_t n_products)
+void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n, sp_products_mode mode)
 {
-    sp_products_run(ops, products, n_products, SP_PRODUCTS_ADD);
+    bool set = mode == SP_PRODUCTS_SET;
+    sp_products_both(ops, products, set ? 0 : n, products, set ? n : 0);
+}
+
+void sp_products_add(sp_ops *ops, const sp_product *products, int64_t n)
+{
+    sp_products_both(ops, products, n, NULL, 0);
 }

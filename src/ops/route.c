@@ -239,6 +239,7 @@ typedef struct combine_backward {
     const sp_ops *ops;
     const sp_node *node;
     float *dx, *dweights;
+    bool fresh; /* dx: every row of x belongs to one token */
 } combine_backward;
 
 /* dx = weight dy, dweight = dy x; a row of x belongs to one token alone. */
@@ -254,6 +255,7 @@ static void backward_combine_rows(void *ctx, size_t begin, size_t end, int threa
         const float *dy = job->node->grad + t * n, *w = sp_ops_row(weights, t);
         for (int64_t k = 0; k < top_k; k++) {
             int64_t row = place[t * top_k + k];
+            if (job->fresh) memset(job->dx + row * n, 0, (size_t)n * sizeof *job->dx);
             if (job->dx) kernels->axpy((size_t)n, w[k], dy, job->dx + row * n);
             if (job->dweights)
                 job->dweights[t * top_k + k] += kernels->dot[SP_DTYPE_F32]((size_t)n, sp_ops_row(x, row), dy);
@@ -263,8 +265,9 @@ static void backward_combine_rows(void *ctx, size_t begin, size_t end, int threa
 
 static void backward_combine(sp_ops *ops, const sp_node *node)
 {
-    combine_backward job = {ops, node, sp_tape_grad(ops, node->inputs[0]),
-                            sp_tape_grad(ops, node->inputs[1])};
+    combine_backward job = {.ops = ops, .node = node};
+    job.dx = sp_tape_grad_fresh(ops, node->inputs[0], &job.fresh);
+    job.dweights = sp_tape_grad(ops, node->inputs[1]);
     sp_pool_run(ops->pool, (size_t)sp_tensor_rows(node->output), 4, backward_combine_rows, &job);
 }
 

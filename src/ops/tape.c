@@ -3,7 +3,7 @@
  * sp_tape_backward(). */
 #include "ops/tape.h"
 
-#include "ops/ops.h"
+#include "ops/ops_parts.h"
 
 #include <assert.h>
 #include <string.h>
@@ -81,19 +81,55 @@ void sp_tape_parameter(sp_ops *ops, sp_tensor *tensor, float *grad)
     if (ops->tape && tensor->node) tensor->node->grad = grad;
 }
 
-float *sp_tape_grad(sp_ops *ops, const sp_tensor *tensor)
+void sp_tape_alias(sp_ops *ops, sp_tensor *view, const sp_tensor *x, int64_t first)
 {
+    if (!ops->tape) return;
+    sp_node *node = new_node(ops, view);
+    if (!node) return;
+    node->whole = x;
+    node->first = first;
+    view->node = node;
+}
+
+static int64_t count_of(const sp_tensor *tensor)
+{
+    return sp_tensor_rows(tensor) * sp_tensor_cols(tensor);
+}
+
+/* A view of the whole may stay fresh; one of a part makes all of it 0. */
+static float *grad_of_view(sp_ops *ops, const sp_tensor *view, bool *fresh)
+{
+    const sp_node *node = view->node;
+    const sp_tensor *x = node->whole;
+    float *grad = sp_tape_grad_fresh(ops, x, fresh);
+    if (grad && *fresh && count_of(view) < count_of(x)) {
+        memset(grad, 0, (size_t)count_of(x) * sizeof *grad);
+        *fresh = false;
+    }
+    return grad ? grad + node->first : NULL;
+}
+
+float *sp_tape_grad_fresh(sp_ops *ops, const sp_tensor *tensor, bool *fresh)
+{
+    *fresh = false;
     if (!tensor || !tensor->node) return NULL;
     sp_node *node = tensor->node;
+    if (node->whole) return grad_of_view(ops, tensor, fresh);
     if (node->grad) return node->grad;
     size_t n_bytes = grad_bytes(tensor);
     node->grad = take_spare(ops->tape, n_bytes);
     if (!node->grad) node->grad = sp_arena_alloc(ops->arena, n_bytes);
-    if (node->grad)
-        memset(node->grad, 0, n_bytes);
-    else if (ops->status == SP_OK)
-        ops->status = SP_E_NOMEM;
+    *fresh = node->grad != NULL;
+    if (!node->grad && ops->status == SP_OK) ops->status = SP_E_NOMEM;
     return node->grad;
+}
+
+float *sp_tape_grad(sp_ops *ops, const sp_tensor *tensor)
+{
+    bool fresh;
+    float *grad = sp_tape_grad_fresh(ops, tensor, &fresh);
+    if (fresh) memset(grad, 0, (size_t)count_of(tensor) * sizeof *grad);
+    return grad;
 }
 
 void sp_tape_backward(sp_ops *ops, const sp_tensor *output, const float *seed)
