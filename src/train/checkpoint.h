@@ -38,6 +38,38 @@ sp_status sp_checkpoint_newest(char **path, const char *run_dir, sp_buf *skipped
 sp_status sp_checkpoint_load(const char *path, sp_parameters *parameters, sp_optimizer *optimizer,
                              sp_train_state *state, sp_error *err);
 
+/* ---- where no process holds everything (parallel.h) ---- */
+
+/* The arrays of floats that a checkpoint keeps of a parameter. */
+typedef enum sp_checkpoint_part { SP_CHECKPOINT_VALUE, SP_CHECKPOINT_M, SP_CHECKPOINT_V } sp_checkpoint_part;
+
+/* Moments that the optimizer leaves at zero are not kept. */
+bool sp_checkpoint_has(const sp_optimizer *optimizer, const sp_parameter *p, sp_checkpoint_part part);
+
+/* Gives the floats of what a checkpoint keeps, once each: all values, all m, all v, in the order of items. They must stay until
+ * the next call. Of parameters and optimizer only names, shapes and options are looked at. */
+typedef struct sp_checkpoint_source {
+    const sp_parameters *parameters;
+    const sp_optimizer *optimizer;
+    sp_status (*fetch)(void *ctx, sp_checkpoint_part part, size_t item, const float **data, sp_error *err);
+    void *ctx;
+} sp_checkpoint_source;
+
+sp_status sp_checkpoint_write(const char *run_dir, const sp_checkpoint_source *source,
+                              const sp_train_state *state, const char *tokenizer_dir, int n_keep,
+                              sp_error *err);
+
+/* Takes them, in the same order, after everything has been checked and *state is set. `data` may be unaligned. */
+typedef struct sp_checkpoint_sink {
+    const sp_parameters *parameters;
+    const sp_optimizer *optimizer; /* NULL: values alone */
+    sp_status (*deliver)(void *ctx, sp_checkpoint_part part, size_t item, const void *data, sp_error *err);
+    void *ctx;
+} sp_checkpoint_sink;
+
+sp_status sp_checkpoint_read(const char *path, const sp_checkpoint_sink *sink, sp_train_state *state,
+                             sp_error *err);
+
 /* Remove every checkpoint of run_dir, whole or not; other files stay. A folder that is not there is fine. */
 sp_status sp_checkpoint_remove_all(const char *run_dir, sp_error *err);
 

@@ -158,6 +158,18 @@ run ranks 4 "$SPUTNIK" train "$tmp/shot.json" --resume --stop-after 1
 expect_rc 0
 has_err 'step-0000'
 
+# A checkpoint cannot be written: nobody waits for it.
+config unwritten 100000
+cp -r "$tmp/tok" "$tmp/lost"
+sed 's/"tok"/"lost"/' "$tmp/unwritten.json" > "$tmp/in" && mv "$tmp/in" "$tmp/unwritten.json"
+start unwritten
+until_there "$tmp/unwritten/step-00000003"
+rm -r "$tmp/lost"
+job_ends
+last='mpirun, a checkpoint that cannot be written'
+[ "$rc" -ne 0 ] || fail 'a checkpoint that cannot be written ends the job'
+has_err 'rank 0: sputnik: checkpoint of step '
+
 # A batch system's signal, passed on by the launcher: save and stop.
 rm -r "$tmp/shot"
 start shot
