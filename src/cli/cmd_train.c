@@ -97,13 +97,25 @@ static sp_status train(const train_args *args, const sp_train_config *config, sp
     return status;
 }
 
-/* Open MPI's and PMIx's launchers, MPICH's, Slurm's. */
-static bool launched_by_mpi(void)
+/* How many processes the launcher says it started: Open MPI's mpirun, MPICH's, Slurm's srun; 1 without one. */
+static int count_launched(void)
 {
-    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (getenv(names[i])) return true;
-    return false;
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *text = getenv(names[i]);
+        if (text) return atoi(text) > 1 ? atoi(text) : 1;
+    }
+    return 1;
+}
+
+/* Processes that do not find each other would all write the same run. */
+static sp_status join(sp_comm **comm, sp_error *err)
+{
+    int n = count_launched();
+    SP_TRY(sp_comm_open(comm, n > 1 ? SP_COMM_WORLD : SP_COMM_SINGLE, err));
+    if (n == 1 || sp_comm_size(*comm) > 1) return SP_OK;
+    return sp_fail(err, SP_E_ARGUMENT,
+                   "started as one of %d processes, but MPI sees only this one (under srun: --mpi=pmix)", n);
 }
 
 /* Say which process failed, and end them all. An error that meets every process at once is said by the first: the others give
@@ -131,8 +143,8 @@ static int run_train(const void *options, char *const *operands, int n_operands)
     if (args->report) return write_report(args->report, operands, n_operands);
     if (n_operands < 1) return sp_cli_usage(&sp_command_train, "expected CONFIG");
     if (n_operands > 1) return sp_cli_usage(&sp_command_train, "expected one CONFIG");
-    sp_status status = sp_comm_open(&comm, launched_by_mpi() ? SP_COMM_WORLD : SP_COMM_SINGLE, &err);
-    if (status != SP_OK) return sp_cli_fail(&err, NULL);
+    sp_status status = join(&comm, &err);
+    if (status != SP_OK) return fail(comm, &err);
     status = sp_train_config_load(&config, operands[0], &err);
     if (status == SP_OK) {
         if (args->n_threads >= 0) config.threads = (int32_t)args->n_threads;

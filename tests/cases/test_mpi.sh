@@ -21,6 +21,10 @@ expect_rc 1
 has_err 'rank 0: sputnik: '
 [ "$(grep -c 'rank .: sputnik' "$tmp/err")" -eq 1 ] || fail 'an error of all processes is said once'
 
+run env PMI_SIZE=3 "$SPUTNIK" train "$tmp/absent.json"
+expect_rc 1
+has_err 'started as one of 3 processes, but MPI sees only this one'
+
 if [ -x "$SP_BUILD_DIR/test_comm" ]; then
     for n in 2 4; do
         run ranks $n "$SP_BUILD_DIR/test_comm"
