@@ -415,6 +415,28 @@ static void gradients_and_updates_meet_at_the_owner(void **state)
     for (int n = 1; n <= n_ranks; n *= 2) try_division(n);
 }
 
+static void a_division_survives_failed_allocations(void **state)
+{
+    (void)state;
+    sp_error err = SP_ERROR_NONE;
+    sp_train_config c = describe_run(1);
+    sp_parameters *p;
+    sp_optimizer *o;
+    assert_ok(sp_parameters_create(&p, &c.hp, (sp_expert_range){0, c.hp.n_routed_experts}, &err), err);
+    assert_ok(sp_optimizer_create(&o, p, &c.optimizer, &err), err);
+    sp_parallel *parallel = NULL;
+    for (int n = 0; !parallel; n++) {
+        assert_true(n < 100);
+        sp_mem_fail_after(n);
+        sp_status status = sp_parallel_create(&parallel, NULL, &c, p, o, NULL, &err);
+        sp_mem_fail_after(-1);
+        assert_int_equal(status, parallel ? SP_OK : SP_E_NOMEM);
+    }
+    sp_parallel_destroy(parallel);
+    sp_optimizer_destroy(o);
+    sp_parameters_destroy(p);
+}
+
 static void a_group_that_does_not_divide_the_processes_is_refused(void **state)
 {
     (void)state;
@@ -452,6 +474,7 @@ int main(void)
         cmocka_unit_test(experts_elsewhere_give_the_same_rows_and_gradients),
         cmocka_unit_test(a_failed_allocation_leaves_a_status),
         cmocka_unit_test(gradients_and_updates_meet_at_the_owner),
+        cmocka_unit_test(a_division_survives_failed_allocations),
         cmocka_unit_test(a_group_that_does_not_divide_the_processes_is_refused),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
