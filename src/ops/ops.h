@@ -164,6 +164,30 @@ sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor
 /* y_t = sum over slots k, in order, of weights[t, k] * row; x (N, n) sorted by expert -> (T, n). */
 sp_tensor *sp_op_combine(sp_ops *ops, const sp_tensor *x, const sp_routing *routing);
 
+/* ---- memory, for training ---- */
+
+/* A stretch of the network: x (T, n) -> (T, n), dense. It reads recorded tensors only through x (parameters, which
+ * are leaves, apart), and gives the same bits every time. */
+typedef sp_tensor *(*sp_recompute_fn)(sp_ops *ops, const sp_tensor *x, const void *ctx);
+
+typedef enum sp_recompute_store {
+    SP_RECOMPUTE_F32,
+    SP_RECOMPUTE_BF16 /* fn sees x rounded to bfloat16, in both passes; the op takes x's memory over: nothing
+                         else may read x, and x is an output of embed, add, linear or recompute */
+} sp_recompute_store;
+
+typedef struct sp_recompute {
+    sp_recompute_fn fn;
+    const void *ctx; /* copied; what it points to must live until the backward pass is over */
+    size_t ctx_bytes;
+    sp_recompute_store store;
+} sp_recompute;
+
+/* fn(ops, x, ctx). When a tape records, fn runs unrecorded and only x and the output are kept; the backward pass
+ * runs fn again, recorded on a tape of its own, and adds the gradients of x and of all parameters: the same bits as
+ * without recomputation. Without a tape it is fn alone. */
+sp_tensor *sp_op_recompute(sp_ops *ops, const sp_tensor *x, const sp_recompute *recompute);
+
 /* ---- losses, for training ---- */
 
 /* Negative log-likelihood of targets[t] under softmax(head hidden_t); 0 and without gradient where targets[t]

@@ -60,6 +60,13 @@ void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const s
  * it and it is not zeroed: every element must be set. */
 float *sp_tape_grad_fresh(sp_ops *ops, const sp_tensor *tensor, bool *fresh);
 
+/* Give every leaf its gradient's memory now. */
+void sp_tape_settle(sp_ops *ops);
+
+/* Memory of some bytes from earlier of the same size or from the arena, and back; for the tape's spares. */
+void *sp_tape_take(sp_ops *ops, size_t n_bytes);
+void sp_tape_give(sp_ops *ops, void *data, size_t n_bytes);
+
 /* Record `view`, whose elements are those of `x` from element `first` on in a row: its gradient is that part of
  * x's. */
 void sp_tape_alias(sp_ops *ops, sp_tensor *view, const sp_tensor *x, int64_t first);

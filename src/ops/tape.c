@@ -20,22 +20,29 @@ static size_t grad_bytes(const sp_tensor *tensor)
     return n_bytes < sizeof(sp_spare) ? sizeof(sp_spare) : n_bytes;
 }
 
-static float *take_spare(sp_tape *tape, size_t n_bytes)
+void *sp_tape_take(sp_ops *ops, size_t n_bytes)
 {
-    for (sp_spare **at = &tape->spares; *at; at = &(*at)->next) {
+    if (n_bytes < sizeof(sp_spare)) n_bytes = sizeof(sp_spare);
+    for (sp_spare **at = &ops->tape->spares; *at; at = &(*at)->next) {
         if ((*at)->n_bytes != n_bytes) continue;
         sp_spare *found = *at;
         *at = found->next;
-        return (float *)(void *)found;
+        return found;
     }
-    return NULL;
+    return sp_ops_alloc(ops, 1, n_bytes);
 }
 
-static void give_spare(sp_tape *tape, sp_node *node)
+void sp_tape_give(sp_ops *ops, void *data, size_t n_bytes)
 {
-    sp_spare *spare = (sp_spare *)(void *)node->grad;
-    *spare = (sp_spare){tape->spares, grad_bytes(node->output)};
-    tape->spares = spare;
+    sp_spare *spare = data;
+    if (n_bytes < sizeof(sp_spare)) return;
+    *spare = (sp_spare){ops->tape->spares, n_bytes};
+    ops->tape->spares = spare;
+}
+
+static void give_spare(sp_ops *ops, sp_node *node)
+{
+    sp_tape_give(ops, node->grad, grad_bytes(node->output));
     node->grad = NULL;
 }
 
@@ -116,11 +123,8 @@ float *sp_tape_grad_fresh(sp_ops *ops, const sp_tensor *tensor, bool *fresh)
     sp_node *node = tensor->node;
     if (node->whole) return grad_of_view(ops, tensor, fresh);
     if (node->grad) return node->grad;
-    size_t n_bytes = grad_bytes(tensor);
-    node->grad = take_spare(ops->tape, n_bytes);
-    if (!node->grad) node->grad = sp_arena_alloc(ops->arena, n_bytes);
+    node->grad = sp_tape_take(ops, grad_bytes(tensor));
     *fresh = node->grad != NULL;
-    if (!node->grad && ops->status == SP_OK) ops->status = SP_E_NOMEM;
     return node->grad;
 }
 
@@ -132,6 +136,12 @@ float *sp_tape_grad(sp_ops *ops, const sp_tensor *tensor)
     return grad;
 }
 
+void sp_tape_settle(sp_ops *ops)
+{
+    for (const sp_node *node = ops->tape->last; node; node = node->previous)
+        if (!node->backward && !node->whole && !node->grad) sp_tape_grad(ops, node->output);
+}
+
 void sp_tape_backward(sp_ops *ops, const sp_tensor *output, const float *seed)
 {
     float *grad = sp_tape_grad(ops, output);
@@ -140,6 +150,6 @@ void sp_tape_backward(sp_ops *ops, const sp_tensor *output, const float *seed)
     for (sp_node *node = ops->tape->last; node; node = node->previous) {
         if (!node->backward || !node->grad) continue;
         node->backward(ops, node);
-        give_spare(ops->tape, node); /* every user of the output stands later on the tape and has run */
+        give_spare(ops, node); /* every user of the output stands later on the tape and has run */
     }
 }
