@@ -28,15 +28,18 @@ from make_logits import load
 from reference_model import Reference
 
 T, ROWS, N_ROWS, STEPS, WARMUP = 24, 4, 20, 10, 3
-LR, END, CLIP, DECAY, BETAS, EPS, MOMENTUM = 3e-3, 0.1, 1.0, 0.5, (0.9, 0.95), 1e-8, 0.95
+LR, END, DECAY, BETAS, EPS, MOMENTUM = 3e-3, 0.1, 0.5, (0.9, 0.95), 1e-8, 0.95
 EMBED_LR = 0.5
 MTP, MTP_LATER, MTP_FROM = 0.3, 0.1, 0.5
 BIAS_RATE, BIAS_UNTIL, BALANCE = 0.01, 0.75, 0.02
 MIN_ROUTER_GAP = 2e-5
-# name -> (checkpoint, attention, optimizer)
-RUNS = {name: (name, "row", "adamw") for name in ("llama-plain", "qwen3", "deepseek", "v2-lite", "v2", "v3")}
-RUNS |= {"qwen2": ("qwen2", "document", "adamw"), "v3-mtp": ("v3", "document", "adamw"),
-         "llama-plain-muon": ("llama-plain", "row", "muon"), "v3-mtp-muon": ("v3", "row", "muon")}
+# name -> (checkpoint, attention, optimizer, limit of the gradient's norm: some steps are above it and some below, since AdamW
+# forgets a factor that all steps share)
+RUNS = {"llama-plain": ("llama-plain", "row", "adamw", 4.0), "qwen2": ("qwen2", "document", "adamw", 3.2),
+        "qwen3": ("qwen3", "row", "adamw", 3.2), "deepseek": ("deepseek", "row", "adamw", 5.0),
+        "v2-lite": ("v2-lite", "row", "adamw", 5.0), "v2": ("v2", "row", "adamw", 7.8), "v3": ("v3", "row", "adamw", 5.5),
+        "v3-mtp": ("v3", "document", "adamw", 5.5), "llama-plain-muon": ("llama-plain", "row", "muon", 4.4),
+        "v3-mtp-muon": ("v3", "row", "muon", 6.0)}
 MASK64 = (1 << 64) - 1
 
 
@@ -259,7 +262,8 @@ def train_step(net, cfg, batch, mtp, mtp_weight, balance):
     return {"loss": float(loss), "mtp_loss": float(second), "balance_loss": float(uneven), "grad_norm": norm}, counts
 
 
-def train(net, cfg, docs, attention, kind, mtp, balance):
+def train(net, cfg, docs, run, mtp, balance):
+    _, attention, kind, clip = run
     rows = rows_of(docs, attention)
     optimizer = Optimizer(kind, net.params, EMBED_LR)
     steps = []
@@ -267,9 +271,9 @@ def train(net, cfg, docs, attention, kind, mtp, balance):
         numbers = [permuted(g % N_ROWS, N_ROWS, 1, g // N_ROWS) for g in range(step * ROWS, (step + 1) * ROWS)]
         mtp_weight = MTP_LATER if step / STEPS >= MTP_FROM else MTP
         report, counts = train_step(net, cfg, [rows[n] for n in numbers], mtp, mtp_weight, balance)
-        if report["grad_norm"] > CLIP:
+        if report["grad_norm"] > clip:
             for p in net.params.values():
-                p.grad *= CLIP / report["grad_norm"]
+                p.grad *= clip / report["grad_norm"]
         lr = lr_at(step)
         optimizer.step(lr)
         rate = BIAS_RATE if step / STEPS < BIAS_UNTIL else 0.0
@@ -281,8 +285,9 @@ def train(net, cfg, docs, attention, kind, mtp, balance):
     return steps
 
 
-def configuration(attention, kind, balance, mtp):
-    optimizer = {"kind": kind, "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS, "weight_decay": DECAY, "clip": CLIP,
+def configuration(run, balance):
+    _, attention, kind, clip = run
+    optimizer = {"kind": kind, "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS, "weight_decay": DECAY, "clip": clip,
                  "embed_lr_factor": EMBED_LR}
     if kind == "muon":
         optimizer["momentum"] = MOMENTUM
@@ -300,7 +305,7 @@ def largest_difference(a, b):
 
 
 def make_run(name, models_dir, out_dir):
-    base, attention, kind = RUNS[name]
+    base = RUNS[name][0]
     path = pathlib.Path(models_dir) / base
     cfg = json.loads((path / "config.json").read_text())
     stored = {}
@@ -314,7 +319,7 @@ def make_run(name, models_dir, out_dir):
     for seed in range(100):  # the first whose router choices are all clear of ties
         docs = documents(np.random.default_rng([64, seed]))
         net = ReferenceNet(cfg, {k: w.clone() for k, w in weights.items()}, mtp)
-        steps = train(net, cfg, docs, attention, kind, mtp, balance)
+        steps = train(net, cfg, docs, RUNS[name], mtp, balance)
         if net.min_router_gap > MIN_ROUTER_GAP:
             break
     else:
@@ -322,14 +327,15 @@ def make_run(name, models_dir, out_dir):
     source, error = "reference_model.py, float64", 0.0
     if not mtp and cfg["model_type"] != "deepseek":
         mine = steps
-        steps = train(TransformersNet(cfg, {k: w.clone() for k, w in weights.items()}), cfg, docs, attention, kind, mtp, balance)
+        steps = train(TransformersNet(cfg, {k: w.clone() for k, w in weights.items()}), cfg, docs, RUNS[name], mtp, balance)
         error = largest_difference(steps, mine)
         assert error < 1e-5, (name, error)
         source = "transformers, float32" if cfg["model_type"] == "deepseek_v3" else "transformers, float64"
-    report = {"model": base, "source": source, "config": configuration(attention, kind, balance, mtp), "model_config": cfg,
+    report = {"model": base, "source": source, "config": configuration(RUNS[name], balance), "model_config": cfg,
               "documents": docs, "steps": steps}
     (pathlib.Path(out_dir) / f"{name}.json").write_text(json.dumps(report) + "\n")
-    print(f"{name}: seed {seed}, loss {steps[0]['loss']:.4f} -> {steps[-1]['loss']:.4f}, norm {steps[0]['grad_norm']:.2f}, "
+    print(f"{name}: seed {seed}, loss {steps[0]['loss']:.4f} -> {steps[-1]['loss']:.4f}, "
+          f"{sum(s['grad_norm'] > RUNS[name][3] for s in steps)} steps clipped, "
           f"router gap {net.min_router_gap:.1e}, |transformers - reference| {error:.1e}", flush=True)
 
 
