@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "model/layout.h"
+#include "model/tensor_stream.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -30,9 +31,10 @@ static sp_parameter_kind kind_of(const sp_layout_item *item)
 }
 
 /* kv_b_proj stands twice in the layout, as k_b and v_b; copies of embedding and head are not trained apart. */
-static bool is_trained(const sp_layout_item *item)
+static bool is_trained(const sp_hparams *hp, const sp_layout_item *item)
 {
     if (item->kind == SP_LAYOUT_DIVISORS || item->kind == SP_LAYOUT_V_B || item->copy_of_global) return false;
+    if (ends_with(item->source, "o_proj.bias")) return hp->attention_bias;
     return !item->optional || ends_with(item->source, "shared_head.norm.weight");
 }
 
@@ -77,12 +79,12 @@ static void place_items(sp_parameters *p)
 }
 
 /* How many items a layout gives. */
-static size_t count_items(const sp_layout *layout)
+static size_t count_items(const sp_hparams *hp, const sp_layout *layout)
 {
     size_t n = 0;
     for (size_t i = 0; i < layout->n; i++) {
         const sp_layout_item *item = &layout->items[i];
-        if (is_trained(item)) n += item->kind == SP_LAYOUT_EXPERTS ? (size_t)item->shape[0] : 1;
+        if (is_trained(hp, item)) n += item->kind == SP_LAYOUT_EXPERTS ? (size_t)item->shape[0] : 1;
     }
     return n;
 }
@@ -92,12 +94,12 @@ static sp_status list_items(sp_parameters *p, sp_error *err)
     sp_layout layout;
     SP_TRY(sp_layout_build(&layout, &p->hp, p->hp.num_nextn_predict_layers, err));
     sp_status status = SP_OK;
-    size_t n = count_items(&layout);
+    size_t n = count_items(&p->hp, &layout);
     p->items = sp_calloc(n, sizeof *p->items);
     if (!p->items) status = sp_fail_nomem(err, "parameter table", n * sizeof *p->items);
     for (size_t i = 0; p->items && i < layout.n; i++) {
         const sp_layout_item *item = &layout.items[i];
-        if (!is_trained(item)) continue;
+        if (!is_trained(&p->hp, item)) continue;
         int32_t n_experts = item->kind == SP_LAYOUT_EXPERTS ? (int32_t)item->shape[0] : 0;
         if (!n_experts) put_item(p, item, -1);
         for (int32_t e = 0; e < n_experts; e++) put_item(p, item, e);
@@ -200,6 +202,39 @@ void sp_parameters_draw(sp_parameters *parameters, uint64_t seed, double deviati
         float scale = (float)(deviation * (scale_residual && is_residual(q) ? shrink : 1.0));
         for (int64_t k = 0; k < n; k++) values[k] = constant ? fill : values[k] * scale;
     }
+}
+
+static sp_status read_values(sp_parameters *p, const sp_parameter *q, const sp_archive *archive,
+                             sp_error *err)
+{
+    const sp_entry *entry = sp_archive_find(archive, q->name);
+    if (!entry && q->layer >= p->hp.num_hidden_layers) return SP_OK;
+    if (!entry) return sp_fail(err, SP_E_FORMAT, "tensor \"%s\" is missing", q->name);
+    if (entry->unsupported)
+        return sp_fail(err, SP_E_UNSUPPORTED, "tensor \"%s\": type %s is not supported", q->name,
+                       entry->unsupported);
+    const sp_tensor *t = &entry->tensor;
+    if (sp_tensor_rows(t) != q->rows || sp_tensor_cols(t) != q->cols)
+        return sp_fail(err, SP_E_FORMAT, "tensor \"%s\" is %lld x %lld, expected %lld x %lld", q->name,
+                       (long long)sp_tensor_rows(t), (long long)sp_tensor_cols(t), (long long)q->rows,
+                       (long long)q->cols);
+    for (int64_t r = 0; r < q->rows; r++) sp_tensor_read_row(t, r, p->values + q->begin + r * q->cols);
+    return SP_OK;
+}
+
+sp_status sp_parameters_read(sp_parameters *parameters, const char *path, sp_error *err)
+{
+    sp_archive *archive;
+    SP_TRY(sp_archive_open(&archive, path, err));
+    sp_status status = SP_OK;
+    if (sp_archive_container(archive) != SP_CONTAINER_HF)
+        status =
+            sp_fail(err, SP_E_UNSUPPORTED, "a run begins with a Hugging Face folder, not with a GGUF file");
+    for (size_t i = 0; status == SP_OK && i < parameters->n_items; i++)
+        if (parameters->items[i].tensor)
+            status = read_values(parameters, &parameters->items[i], archive, err);
+    sp_archive_close(archive);
+    return status == SP_OK ? SP_OK : sp_fail_prefix(err, status, "%s", path);
 }
 
 const sp_parameter *sp_parameters_find(const sp_parameters *parameters, const char *name)

@@ -58,6 +58,10 @@ void sp_parameters_destroy(sp_parameters *parameters); /* accepts NULL */
  * residual stream (o_proj, down_proj) are divided by sqrt(2 layers) if `scale_residual`. */
 void sp_parameters_draw(sp_parameters *parameters, uint64_t seed, double deviation, bool scale_residual);
 
+/* Take the values that a Hugging Face folder (a checkpoint, too) holds, in any format that can be read. Prediction layers may be
+ * missing and keep theirs. SP_E_FORMAT: a tensor is missing, or of another shape; SP_E_UNSUPPORTED: a GGUF file, a type. */
+sp_status sp_parameters_read(sp_parameters *parameters, const char *path, sp_error *err);
+
 const sp_parameter *sp_parameters_find(const sp_parameters *parameters,
                                        const char *name); /* NULL if absent */
 

@@ -331,6 +331,7 @@ void sp_train_config_clear(sp_train_config *config)
     sp_free(config->path);
     sp_free(config->text);
     sp_free(config->tokenizer);
+    sp_free(config->init);
     sp_free(config->out);
     clear_sources(config->train, config->n_train);
     clear_sources(config->validation, config->n_validation);
