@@ -62,6 +62,17 @@ expect_rc 0
 equal_runs whole parts 00000008
 [ "$(wc -l < "$tmp/parts/metrics.jsonl")" -eq 8 ] || fail 'metrics of a resumed run'
 
+# A run that begins with another one's weights.
+config child 2 ', "init": "whole/step-00000008"'
+run "$SPUTNIK" train "$tmp/child.json"
+expect_rc 0
+begin=$(sed -n '1s/.*"loss": *\([0-9.]*\).*/\1/p' "$tmp/child/metrics.jsonl")
+awk "BEGIN { exit !($begin < $first - 0.2) }" || fail "a run goes on from given weights ($first, $begin)"
+config child2 2 ', "init": "tok"'
+run "$SPUTNIK" train "$tmp/child2.json"
+expect_rc 1
+has_err 'tok'
+
 # Killed: what was not saved is done again. The newest checkpoint is damaged too: the one before serves.
 config killed 8
 run "$SPUTNIK" train "$tmp/killed.json" --stop-after 7
