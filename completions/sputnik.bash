@@ -24,6 +24,13 @@ _sputnik() {
         mapfile -t COMPREPLY < <(compgen -W "$("$program" convert --list-types 2> /dev/null)" -- "$cur")
         return
         ;;
+    data:data)
+        mapfile -t COMPREPLY < <(compgen -W "$("$program" help data 2> /dev/null | sed -n '1s/.* data \([a-z|]*\).*/\1/p' | tr '|' ' ')" -- "$cur")
+        return
+        ;;
+    chat:chat | run:run | eval:eval | bench:bench | inspect:inspect | tokenize:tokenize | logits:logits | perplexity:perplexity)
+        [ "${cur#-}" = "$cur" ] && mapfile -t COMPREPLY < <(compgen -f -W nano -- "$cur") && return
+        ;;
     pull:pull)
         mapfile -t COMPREPLY < <(compgen -W "$("$program" pull --list 2> /dev/null | cut -d ' ' -f 1)" -- "$cur")
         return

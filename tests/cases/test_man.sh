@@ -40,6 +40,12 @@ END
     expect_out deepseek-v3.1
     run bash "$tmp/complete.bash" convert a b --type q4_k_m
     expect_out q4_k_m
+    run bash "$tmp/complete.bash" data ge
+    expect_out generate
+    run bash "$tmp/complete.bash" train --res
+    has_out --restart
+    run bash "$tmp/complete.bash" chat na
+    expect_out nano
 fi
 for shell in zsh fish; do
     command -v $shell > /dev/null || continue
