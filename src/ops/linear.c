@@ -130,8 +130,8 @@ static void spread_bias(const product *p)
         memcpy(p->y + t * p->y_stride, p->bias, (size_t)p->n_out * sizeof *p->y);
 }
 
-/* y = x W^T for float32 weights; all products have a bias, or none has. */
-static void run_blas(sp_ops *ops, const product *products, int64_t n_products)
+/* y = x W^T for float32 weights in training; all products have a bias, or none has. */
+static void run_float(sp_ops *ops, const product *products, int64_t n_products)
 {
     sp_arena_mark mark = sp_arena_save(ops->arena);
     sp_product *list = sp_ops_alloc(ops, (size_t)n_products, sizeof *list);
@@ -151,7 +151,11 @@ static void run_blas(sp_ops *ops, const product *products, int64_t n_products)
                                p->y,
                                p->y_stride};
     }
-    sp_products_run(ops, list, n_products, products[0].bias ? SP_PRODUCTS_ADD : SP_PRODUCTS_SET);
+    int64_t n_add = products[0].bias ? n_products : 0;
+    if (sp_ops_use_fp8(ops))
+        sp_products_fp8(ops, list, n_products, n_add, 0);
+    else
+        sp_products_both(ops, list, n_add, list + n_add, n_products - n_add);
     sp_arena_restore(ops->arena, mark);
 }
 
@@ -165,8 +169,8 @@ static bool all_float(const product *products, int64_t n_products)
 static void run_products(sp_ops *ops, const product *products, int64_t n_products, int64_t n_out)
 {
     if (n_products == 0 || n_out == 0) return;
-    if (sp_ops_use_blas(ops) && all_float(products, n_products)) {
-        run_blas(ops, products, n_products);
+    if ((sp_ops_use_blas(ops) || sp_ops_use_fp8(ops)) && all_float(products, n_products)) {
+        run_float(ops, products, n_products);
         return;
     }
     int64_t work = 0;
@@ -201,10 +205,14 @@ static sp_product product_dw(int64_t n_out, int64_t n_in, int64_t m, const float
 
 /* Products of a backward pass in one go: n_dw that add to weights' gradients, then n_dx, which set where nobody
  * has added to the input's gradient yet. */
-static void run_backward(sp_ops *ops, const sp_product *products, int64_t n_dw, int64_t n_dx, bool fresh)
+static void run_backward(sp_ops *ops, const sp_node *node, const sp_product *products, int64_t n_dw,
+                         int64_t n_dx, bool fresh)
 {
     int64_t n_add = fresh ? n_dw : n_dw + n_dx;
-    sp_products_both(ops, products, n_add, products + n_add, n_dw + n_dx - n_add);
+    if (node->fp8)
+        sp_products_fp8(ops, products, n_dw + n_dx, n_add, n_dw);
+    else
+        sp_products_both(ops, products, n_add, products + n_add, n_dw + n_dx - n_add);
 }
 
 typedef struct bias_job {
@@ -233,7 +241,7 @@ static void backward_linear(sp_ops *ops, const sp_node *node)
     int n = 0;
     if (dw) products[n++] = product_dw(n_out, n_in, n_x, node->grad, x->data, sp_ops_stride(x), dw);
     if (dx) products[n++] = product_dx(w, n_out, n_x, node->grad, dx);
-    run_backward(ops, products, dw != NULL, dx != NULL, fresh);
+    run_backward(ops, node, products, dw != NULL, dx != NULL, fresh);
     bias_job job = {ops, node->grad, n_x, n_out, db};
     if (db) sp_pool_run(ops->pool, (size_t)n_out, 64, add_bias_columns, &job);
 }
@@ -259,6 +267,15 @@ sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, con
         refuse_packed(ops, w);
         sp_tape_record(ops, y, (const sp_tensor *[]){x, w, b}, 3, backward_linear, NULL);
     }
+    return y;
+}
+
+sp_tensor *sp_op_linear_exact(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, const sp_tensor *b)
+{
+    bool fp8 = ops->fp8;
+    ops->fp8 = false;
+    sp_tensor *y = sp_op_linear(ops, x, w, b);
+    ops->fp8 = fp8;
     return y;
 }
 
@@ -301,7 +318,7 @@ static void backward_heads(sp_ops *ops, const sp_node *node)
                                       1,
                                       dx + j * n_in,
                                       nh * n_in};
-    run_backward(ops, products, dw ? nh : 0, dx ? nh : 0, fresh);
+    run_backward(ops, node, products, dw ? nh : 0, dx ? nh : 0, fresh);
 }
 
 static void record_heads(sp_ops *ops, sp_tensor *y, const sp_tensor *x, const sp_head_rows *heads,
@@ -372,8 +389,8 @@ static void multiply_transposed(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
-/* y_j = x_j W_j through a BLAS. */
-static void run_blas_transposed(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads, sp_tensor *y)
+/* y_j = x_j W_j for float32 weights in training. */
+static void run_float_transposed(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads, sp_tensor *y)
 {
     int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n = sp_tensor_cols(heads->w);
     sp_arena_mark mark = sp_arena_save(ops->arena);
@@ -391,7 +408,10 @@ static void run_blas_transposed(sp_ops *ops, const sp_tensor *x, const sp_head_r
                                    1,
                                    (float *)y->data + j * n,
                                    nh * n};
-    sp_products_run(ops, products, nh, SP_PRODUCTS_SET);
+    if (sp_ops_use_fp8(ops))
+        sp_products_fp8(ops, products, nh, 0, 0);
+    else
+        sp_products_run(ops, products, nh, SP_PRODUCTS_SET);
     sp_arena_restore(ops->arena, mark);
 }
 
@@ -431,7 +451,7 @@ static void backward_heads_t(sp_ops *ops, const sp_node *node)
                                       w_row,
                                       dx + j * n_in,
                                       nh * n_in};
-    run_backward(ops, products, dw ? nh : 0, dx ? nh : 0, fresh);
+    run_backward(ops, node, products, dw ? nh : 0, dx ? nh : 0, fresh);
 }
 
 sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads)
@@ -443,8 +463,8 @@ sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_r
     float *scratch = sp_arena_alloc(ops->arena, (size_t)(sp_pool_threads(ops->pool) * n) * sizeof *scratch);
     if (!scratch && ops->status == SP_OK) ops->status = SP_E_NOMEM;
     if (!y || !scratch) return NULL;
-    if (sp_ops_use_blas(ops) && heads->w->dtype == SP_DTYPE_F32) {
-        run_blas_transposed(ops, x, heads, y);
+    if ((sp_ops_use_blas(ops) || sp_ops_use_fp8(ops)) && heads->w->dtype == SP_DTYPE_F32) {
+        run_float_transposed(ops, x, heads, y);
     } else {
         transposed_job job = {ops, x, heads, y, scratch};
         sp_pool_run(ops->pool, (size_t)heads->n_heads, 1, multiply_transposed, &job);
@@ -486,7 +506,7 @@ static void backward_experts(sp_ops *ops, const sp_node *node)
         products[n_dw + n_dx++] =
             product_dx(&saved->w[e], n_out, n, node->grad + begin * n_out, dx + begin * n_in);
     }
-    run_backward(ops, products, n_dw, n_dx, fresh);
+    run_backward(ops, node, products, n_dw, n_dx, fresh);
 }
 
 sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor *w,

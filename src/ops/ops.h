@@ -27,6 +27,7 @@ typedef struct sp_ops {
     sp_tape *tape;    /* NULL in inference */
     sp_status status; /* first failure */
     bool training;    /* sums in the order of a recorded pass, also where no tape records (validation) */
+    bool fp8; /* in training, simulate DeepSeek-V3's FP8 products (fp8.c) in linear ops, there and back */
     /* rows that linear.c has already quantised, so that projections of the same input share them */
     const sp_tensor *act_of[SP_ACT_COUNT];
     void *act_rows[SP_ACT_COUNT];
@@ -55,6 +56,10 @@ sp_tensor *sp_op_rms_norm(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, f
 
 /* y = W x + b; x (T, in), w (out, in) in any storage format, b (out) float32 or NULL -> (T, out). */
 sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, const sp_tensor *b);
+
+/* The same in full precision whatever ops->fp8 says, there and back: router, head, projection of a prediction
+ * layer. (Token losses, embeddings and attention always are.) */
+sp_tensor *sp_op_linear_exact(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, const sp_tensor *b);
 
 /* One matrix per head inside a taller matrix w: head j owns rows j * stride + first .. + n_rows - 1. */
 typedef struct sp_head_rows {

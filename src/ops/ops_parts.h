@@ -71,11 +71,24 @@ void sp_tape_give(sp_ops *ops, void *data, size_t n_bytes);
  * x's. */
 void sp_tape_alias(sp_ops *ops, sp_tensor *view, const sp_tensor *x, int64_t first);
 
+/* The first n_add of n products are added to, the others set; sums over k are made of pieces of k_step, each added
+ * to C when it is whole. */
+void sp_products_stepped(sp_ops *ops, const sp_product *products, int64_t n, int64_t n_add, int64_t k_step);
+
+/* The same with operands rounded to FP8 (fp8.c). The first n_plain products have two activations, the others a
+ * weight as their B. */
+void sp_products_fp8(sp_ops *ops, const sp_product *products, int64_t n, int64_t n_add, int64_t n_plain);
+
 /* Whether forward passes go through sp_products_run() too: in training and with a BLAS. Inference keeps the
  * order of the kernels, which no cut of a prompt or batch can change. */
 static inline bool sp_ops_use_blas(const sp_ops *ops)
 {
     return SP_HAVE_CBLAS && (ops->tape || ops->training);
+}
+
+static inline bool sp_ops_use_fp8(const sp_ops *ops)
+{
+    return ops->fp8 && (ops->tape || ops->training);
 }
 
 /* A weight row as floats, F8 with its block scales applied; dst holds the row's elements. */

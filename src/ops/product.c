@@ -33,6 +33,7 @@ typedef struct cut {
 
 typedef struct tile_list {
     const sp_kernels *kernels;
+    int64_t k_step;
     cut *cuts; /* by number */
 } tile_list;
 
@@ -95,10 +96,14 @@ static void multiply_tile(const tile_list *list, const cut *c, int64_t tile)
     t.m = border(p->m, c->down, tile / c->across + 1) - i;
     t.n = border(p->n, c->across, tile % c->across + 1) - j;
     if (t.m == 0 || t.n == 0) return;
-    t.a += i * p->a_row;
-    t.b += j * p->b_col;
     t.c += i * p->c_row + j;
-    sp_product_compute(list->kernels, &t, 1.0f, c->mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f);
+    for (int64_t l = 0; l < p->k || l == 0; l += t.k) {
+        t.k = p->k - l < list->k_step ? p->k - l : list->k_step;
+        t.a = p->a + i * p->a_row + l * p->a_col;
+        t.b = p->b + j * p->b_col + l * p->b_row;
+        sp_product_compute(list->kernels, &t, 1.0f, l > 0 || c->mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f);
+        if (p->k == 0) break;
+    }
 }
 
 static void multiply_tiles(void *ctx, size_t begin, size_t end, int thread)
@@ -120,12 +125,14 @@ static double work_of(const sp_product *products, int64_t n)
     return work;
 }
 
-void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set)
+/* The first n_add products are add[], the others set[]. */
+static void run_tiles(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set,
+                      int64_t k_step)
 {
     double most = (work_of(add, n_add) + work_of(set, n_set)) / PARTS;
     if (n_add + n_set == 0) return;
     sp_arena_mark mark = sp_arena_save(ops->arena);
-    tile_list list = {ops->kernels, sp_ops_alloc(ops, (size_t)(n_add + n_set), sizeof *list.cuts)};
+    tile_list list = {ops->kernels, k_step, sp_ops_alloc(ops, (size_t)(n_add + n_set), sizeof *list.cuts)};
     int64_t n_tiles = 0;
     for (int64_t i = 0; list.cuts && i < n_add + n_set; i++) {
         list.cuts[i] = i < n_add ? cut_product(&add[i], SP_PRODUCTS_ADD, most, n_tiles)
@@ -134,6 +141,16 @@ void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const s
     }
     sp_pool_run(ops->pool, (size_t)n_tiles, 1, multiply_tiles, &list);
     sp_arena_restore(ops->arena, mark);
+}
+
+void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set)
+{
+    run_tiles(ops, add, n_add, set, n_set, INT64_MAX);
+}
+
+void sp_products_stepped(sp_ops *ops, const sp_product *products, int64_t n, int64_t n_add, int64_t k_step)
+{
+    run_tiles(ops, products, n_add, products + n_add, n - n_add, k_step);
 }
 
 #else
@@ -221,6 +238,13 @@ void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const s
         for (int64_t i = 0; i < p->m; i++) memset(p->c + i * p->c_row, 0, (size_t)p->n * sizeof *p->c);
     add_products(ops, add, n_add);
     add_products(ops, set, n_set);
+}
+
+/* Here sums are float32 from element to element: no pieces. */
+void sp_products_stepped(sp_ops *ops, const sp_product *products, int64_t n, int64_t n_add, int64_t k_step)
+{
+    (void)k_step;
+    sp_products_both(ops, products, n_add, products + n_add, n - n_add);
 }
 
 #endif

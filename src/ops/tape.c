@@ -68,6 +68,7 @@ void sp_tape_record(sp_ops *ops, sp_tensor *output, const sp_tensor *const *inpu
     if (!node) return;
     node->backward = backward;
     node->saved = saved;
+    node->fp8 = ops->fp8;
     for (int i = 0; i < n_inputs; i++) node->inputs[i] = inputs[i];
     output->node = node;
 }

@@ -32,8 +32,8 @@ struct sp_node {
     const sp_tensor *output;
     const void *saved; /* op-specific, in the arena */
     float *grad; /* of the output, same shape, dense; NULL until somebody asks and after the node has run */
-    const sp_tensor
-        *whole; /* of a view whose gradient is a part of this tensor's, from `first` on; else NULL */
+    bool fp8;    /* the op's products are simulated in FP8 (sp_ops) */
+    const sp_tensor *whole; /* a view's gradient is the part of this tensor's from `first` on; else NULL */
     int64_t first;
 };
 

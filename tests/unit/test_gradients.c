@@ -189,7 +189,11 @@ static golden *load_golden(const char *name)
             g->second[row] = i + 1 < n ? (int32_t)sp_json_int(sp_json_at(sequence, (size_t)i + 2), -1) : -1;
         }
     }
-    g->batch = (sp_batch){g->tokens, g->positions, row, g->stretches, (int)sp_json_size(sequences), NULL};
+    g->batch = (sp_batch){.tokens = g->tokens,
+                          .positions = g->positions,
+                          .n_tokens = row,
+                          .stretches = g->stretches,
+                          .n_stretches = (int)sp_json_size(sequences)};
     return g;
 }
 

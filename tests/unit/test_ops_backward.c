@@ -492,8 +492,8 @@ static const int64_t balance_begins[3] = {0, 4, 11};
 
 static sp_tensor *record_balance(sp_ops *ops, sp_tensor **l)
 {
-    sp_balance sigmoid = {SP_ROUTE_SIGMOID, 2, 2, balance_begins},
-               softmax = {SP_ROUTE_SOFTMAX, 3, 2, balance_begins};
+    sp_balance sigmoid = {.score = SP_ROUTE_SIGMOID, .top_k = 2, .n_sequences = 2, .begins = balance_begins},
+               softmax = {.score = SP_ROUTE_SOFTMAX, .top_k = 3, .n_sequences = 2, .begins = balance_begins};
     return sp_op_concat(ops, sp_op_balance_loss(ops, l[0], &sigmoid),
                         sp_op_balance_loss(ops, l[0], &softmax));
 }
