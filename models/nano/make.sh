@@ -9,14 +9,23 @@ sputnik=${SPUTNIK:-build/default/sputnik}
 out=${1:-build/nano}
 mkdir -p "$out"
 
-if [ ! -e "$out/train.shard" ]; then
-    "$sputnik" data generate "$out/train.jsonl" --count 260000 --seed 1
-    "$sputnik" data generate "$out/validation.jsonl" --count 3000 --seed 2 --split test
-    "$sputnik" data tokenizer "$out/tokenizer" "$out/train.jsonl" --vocab-size 512 --pre deepseek-llm
-    "$sputnik" data pack "$out/validation.shard" "$out/validation.jsonl" --tokenizer "$out/tokenizer" --chat-format r1
-    "$sputnik" data pack "$out/train.shard" "$out/train.jsonl" --tokenizer "$out/tokenizer" --chat-format r1 --shuffle
-fi
-cp models/nano/train.json "$out/train.json"
-"$sputnik" train "$out/train.json" --resume
-"$sputnik" convert "$out/run/step-00006000" "$out/nano.gguf" --type q8_0 --name sputnik-nano --temp 0
+# lessons NAME OPTIONS...: exercises and their shard
+lessons() {
+    name=$1
+    shift
+    [ -e "$out/$name.shard" ] && return
+    "$sputnik" data generate "$out/$name.jsonl" "$@"
+    [ -e "$out/tokenizer/tokenizer.json" ] ||
+        "$sputnik" data tokenizer "$out/tokenizer" "$out/$name.jsonl" --vocab-size 512 --pre deepseek-llm
+    "$sputnik" data pack "$out/$name.shard" "$out/$name.jsonl" --tokenizer "$out/tokenizer" --chat-format r1 --shuffle
+}
+lessons train1 --count 260000 --seed 1
+lessons train2 --count 60000 --seed 4
+lessons hard --count 110000 --seed 5 --even --task countdown,sort,reverse,count,div,compare
+lessons validation --count 3000 --seed 2 --split test
+
+cp models/nano/stage1.json models/nano/stage2.json "$out"
+"$sputnik" train "$out/stage1.json" --resume
+"$sputnik" train "$out/stage2.json" --resume
+"$sputnik" convert "$out/stage2/step-00002500" "$out/nano.gguf" --type q8_0 --name sputnik-nano --temp 0
 SPUTNIK=$sputnik sh models/nano/grade.sh "$out/nano.gguf" "$out"

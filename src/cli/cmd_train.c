@@ -46,7 +46,7 @@ static void show_step(void *ctx, const sp_step_metrics *m)
     train_view *view = ctx;
     char line[256];
     if (m->validation_loss >= 0) view->validation_loss = m->validation_loss;
-    sp_progress_options options = {view->config->schedule.steps, view->validation_loss, -1.0, 160};
+    sp_progress_options options = {view->config->stop_at, view->validation_loss, -1.0, 160};
     sp_progress_line_format(line, sizeof line, m, &options);
     puts(line);
     fflush(stdout);
@@ -63,8 +63,8 @@ static void describe(sp_trainer *trainer, const sp_train_config *config)
 {
     char n[32];
     printf("%s: %s parameters, %lld steps, begins at step %lld\n", config->path,
-           sp_cli_count(n, (double)sp_trainer_parameters(trainer)->n_floats),
-           (long long)config->schedule.steps, (long long)sp_trainer_state(trainer)->step);
+           sp_cli_count(n, (double)sp_trainer_parameters(trainer)->n_floats), (long long)config->stop_at,
+           (long long)sp_trainer_state(trainer)->step);
 }
 
 static int write_report(const char *html, char *const *folders, int n)

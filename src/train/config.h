@@ -32,8 +32,9 @@ typedef struct sp_train_config {
     sp_schedule schedule;
     double balance_factor; /* of the sequence-wise balance loss: 1e-4 */
     /* "run" */
-    char *out;  /* folder of checkpoints, metrics.jsonl, report.html */
-    char *init; /* model whose weights the run begins with; NULL: drawn from the seed */
+    char *out;       /* folder of checkpoints, metrics.jsonl, report.html */
+    char *init;      /* model whose weights the run begins with; NULL: drawn from the seed */
+    int64_t stop_at; /* the run's last step, at most schedule.steps: a first stage of a longer course */
     uint64_t seed;
     int32_t micro_rows; /* rows of one pass */
     int32_t threads;    /* 0: one per processor (and per process) */

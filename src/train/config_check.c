@@ -13,6 +13,7 @@ static void fill_defaults(sp_train_config *c, const sp_json *root)
     sp_schedule *s = &c->schedule;
     if (!sp_config_given(root, "schedule", "warmup"))
         s->warmup_steps = s->steps / 10 < V3_WARMUP ? s->steps / 10 : V3_WARMUP;
+    if (!sp_config_given(root, "run", "stop_at")) c->stop_at = s->steps;
     if (!sp_config_given(root, "schedule", "rows_first")) {
         s->rows_first = s->rows;
         s->rows_ramp = 0.0;
@@ -55,6 +56,9 @@ static sp_status check_schedule(const sp_train_config *c, sp_error *err)
     if (s->warmup_steps > s->steps)
         return sp_fail(err, SP_E_FORMAT, "schedule.warmup: %lld is more than schedule.steps %lld",
                        (long long)s->warmup_steps, (long long)s->steps);
+    if (c->stop_at > s->steps)
+        return sp_fail(err, SP_E_FORMAT, "run.stop_at: %lld is more than schedule.steps %lld",
+                       (long long)c->stop_at, (long long)s->steps);
     if (s->rows_first > s->rows)
         return sp_fail(err, SP_E_FORMAT, "schedule.rows_first: %lld is more than schedule.rows %lld",
                        (long long)s->rows_first, (long long)s->rows);

@@ -160,6 +160,7 @@ static const sp_config_key keys[] = {
 
     PATH("run", "out", out, "required"),
     PATH("run", "init", init, "none"),
+    {"run", "stop_at", SP_CONFIG_COUNT, AT(stop_at), 1, INT64, "`schedule.steps`", 0, NULL},
     {"run", "seed", SP_CONFIG_COUNT, AT(seed), 0, INT64, "0", 0, NULL},
     {"run", "micro_rows", SP_CONFIG_COUNT32, AT(micro_rows), 1, 1 << 20,
      "the largest up to 16 that divides `rows` and `rows_first`", 0, NULL},

@@ -298,7 +298,7 @@ static bool is_due(int64_t step, int64_t every, int64_t steps)
 static sp_status after_step(sp_trainer *t, sp_step_metrics *m, bool stop, sp_error *err)
 {
     const sp_train_config *c = t->config;
-    int64_t steps = c->schedule.steps;
+    int64_t steps = c->stop_at;
     if (is_due(m->step, c->validate_every, steps)) SP_TRY(sp_trainer_validate(t, m, err));
     if (t->metrics) SP_TRY(sp_metrics_put(t->metrics, m, err));
     if (t->events.on_step && is_first_rank(t) && is_due(m->step, c->log_every, steps))
@@ -331,7 +331,7 @@ static sp_status name_checkpoint(const sp_trainer *t, sp_status status, sp_error
 sp_status sp_trainer_run(sp_trainer *t, sp_error *err)
 {
     bool stop = false;
-    while (t->state.step < t->config->schedule.steps && !stop) {
+    while (t->state.step < t->config->stop_at && !stop) {
         sp_step_metrics m;
         sp_status status = sp_trainer_step(t, &m, err);
         if (status == SP_E_RANGE) return name_checkpoint(t, status, err);
