@@ -165,7 +165,7 @@ static sp_status evaluate(const sp_part *part, const sp_scorer *scorer, sp_error
         row += part->n[i];
         s->has_logits = false;
     }
-    sp_batch batch = {tokens, positions, n_rows, stretches, n_sessions, NULL};
+    sp_batch batch = {tokens, positions, n_rows, stretches, n_sessions, NULL, SP_KEEP_ALL};
     sp_tensor *hidden = sp_net_forward(&ops, lead->net, &batch);
     if (!hidden) return fail_pass(ops.status, err);
     for (int i = 0; i < n_sessions; i++)
@@ -337,7 +337,7 @@ sp_status sp_session_predict_next2(sp_session *s, int32_t next_token, const floa
                             .row_bytes = width * sizeof(float)};
         hidden.data = s->hidden + s->mtp_n * width;
         sp_stretch stretch = {&s->mtp_cache, 0, (int64_t)n, (int64_t)s->mtp_n};
-        sp_batch batch = {tokens, s->positions + s->mtp_n, (int64_t)n, &stretch, 1, NULL};
+        sp_batch batch = {tokens, s->positions + s->mtp_n, (int64_t)n, &stretch, 1, NULL, SP_KEEP_ALL};
         out = sp_net_predict(&ops, net, &net->weights->mtp[0], &hidden, &batch);
         if (!out) return fail_pass(ops.status, err);
         s->mtp_n += n;

@@ -180,7 +180,9 @@ static sp_tensor *watch_experts(const layer_ctx *c, sp_tensor *y, const sp_tenso
         watch->counts[c->watch_index * n + e] = routing->offset[e + 1] - routing->offset[e];
     sp_route_score score =
         c->net->hp->scoring_func == SP_SCORING_SIGMOID ? SP_ROUTE_SIGMOID : SP_ROUTE_SOFTMAX;
-    sp_balance balance = {score, routing->top_k, watch->n_sequences, watch->begins};
+    bool by_score = c->net->hp->topk_method == SP_TOPK_NOAUX_TC;
+    sp_balance balance = {score, routing->top_k, watch->n_sequences, watch->begins,
+                          by_score ? NULL : routing->experts};
     sp_tensor *loss = sp_op_balance_loss(c->ops, logits, &balance);
     if (!loss) return NULL;
     watch->balance[c->watch_index] = *(const float *)loss->data;
@@ -215,7 +217,7 @@ static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
 {
     const sp_layer *w = c->w;
     sp_ops *ops = c->ops;
-    sp_tensor *logits = sp_op_linear(ops, x, w->router, NULL); /* (T, E) */
+    sp_tensor *logits = sp_op_linear_exact(ops, x, w->router, NULL); /* (T, E) */
     sp_route route = describe_route(c->net->hp, w);
     sp_routing *routing = sp_op_route(ops, logits, &route);
     if (!routing) return NULL;
@@ -238,19 +240,35 @@ static sp_tensor *run_layer(const layer_ctx *c, const sp_tensor *x)
                      c->w->router ? mix_experts(c, normed) : feed_forward(c->ops, normed, &c->w->ffn));
 }
 
+static sp_tensor *run_layer_again(sp_ops *ops, const sp_tensor *x, const void *ctx)
+{
+    layer_ctx c = *(const layer_ctx *)ctx;
+    c.ops = ops;
+    return run_layer(&c, x);
+}
+
+/* A layer as the batch wants its activations: all kept, or its input alone. */
+static sp_tensor *pass_layer(const layer_ctx *c, const sp_tensor *x)
+{
+    sp_keep keep = c->batch->keep;
+    sp_recompute recompute = {run_layer_again, c, sizeof *c,
+                              keep == SP_KEEP_INPUTS_BF16 ? SP_RECOMPUTE_BF16 : SP_RECOMPUTE_F32};
+    return keep == SP_KEEP_ALL ? run_layer(c, x) : sp_op_recompute(c->ops, x, &recompute);
+}
+
 sp_tensor *sp_net_forward(sp_ops *ops, const sp_net *net, const sp_batch *batch)
 {
     sp_tensor *x = sp_op_embed(ops, net->weights->embed, batch->tokens, batch->n_tokens);
     for (int32_t i = 0; i < net->hp->num_hidden_layers && x; i++) {
         layer_ctx c = {ops, net, batch, &net->weights->layers[i], i, i};
-        x = run_layer(&c, x);
+        x = pass_layer(&c, x);
     }
     return sp_op_rms_norm(ops, x, net->weights->norm, (float)net->hp->rms_norm_eps);
 }
 
 sp_tensor *sp_net_logits(sp_ops *ops, const sp_net *net, const sp_tensor *hidden)
 {
-    return sp_op_linear(ops, hidden, net->weights->head, NULL);
+    return sp_op_linear_exact(ops, hidden, net->weights->head, NULL);
 }
 
 sp_tensor *sp_net_predict_hidden(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp,
@@ -260,15 +278,15 @@ sp_tensor *sp_net_predict_hidden(sp_ops *ops, const sp_net *net, const sp_mtp_la
     sp_tensor *e =
         sp_op_rms_norm(ops, sp_op_embed(ops, mtp->embed, batch->tokens, batch->n_tokens), mtp->enorm, eps);
     sp_tensor *h = sp_op_rms_norm(ops, hidden, mtp->hnorm, eps);
-    sp_tensor *u = sp_op_linear(ops, sp_op_concat(ops, e, h), mtp->eh_proj, NULL); /* (T, h) */
+    sp_tensor *u = sp_op_linear_exact(ops, sp_op_concat(ops, e, h), mtp->eh_proj, NULL); /* (T, h) */
     int32_t index = net->hp->num_hidden_layers + (int32_t)(mtp - net->weights->mtp);
     layer_ctx c = {ops, net, batch, &mtp->layer, 0, index};
-    sp_tensor *s = u ? run_layer(&c, u) : NULL;
+    sp_tensor *s = u ? pass_layer(&c, u) : NULL;
     return sp_op_rms_norm(ops, s, mtp->norm, eps);
 }
 
 sp_tensor *sp_net_predict(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp, const sp_tensor *hidden,
                           const sp_batch *batch)
 {
-    return sp_op_linear(ops, sp_net_predict_hidden(ops, net, mtp, hidden, batch), mtp->head, NULL);
+    return sp_op_linear_exact(ops, sp_net_predict_hidden(ops, net, mtp, hidden, batch), mtp->head, NULL);
 }

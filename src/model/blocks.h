@@ -37,6 +37,9 @@ typedef struct sp_expert_watch {
     float *balance;        /* (layers) the balance loss without its factor */
 } sp_expert_watch;
 
+/* What a recorded pass keeps of each layer's activations until the backward pass; the rest is computed again. */
+typedef enum sp_keep { SP_KEEP_ALL, SP_KEEP_INPUTS, SP_KEEP_INPUTS_BF16 } sp_keep;
+
 /* Rows of one pass: T = n_tokens, stretches in order and without gaps. */
 typedef struct sp_batch {
     const int32_t *tokens;    /* (T), checked against the vocabulary */
@@ -45,6 +48,7 @@ typedef struct sp_batch {
     const sp_stretch *stretches;
     int n_stretches;
     const sp_expert_watch *watch; /* NULL in inference */
+    sp_keep keep;                 /* SP_KEEP_ALL (0) in inference */
 } sp_batch;
 
 /* Hidden states after the final norm, (T, h); NULL on failure (ops->status). */

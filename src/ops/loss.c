@@ -255,7 +255,9 @@ static double measure_balance(sp_ops *ops, const sp_tensor *logits, const sp_bal
     for (int64_t t = begin; t < end; t++) {
         share_scores(ops, balance->score, logits, t, p);
         for (int64_t i = 0; i < n; i++) share[i] += p[i];
-        for (int64_t k = 0; k < balance->top_k; k++) {
+        for (int64_t k = 0; balance->chosen && k < balance->top_k; k++)
+            f[balance->chosen[t * balance->top_k + k]] += 1.0f;
+        for (int64_t k = 0; !balance->chosen && k < balance->top_k; k++) {
             int64_t best = 0;
             for (int64_t i = 1; i < n; i++)
                 if (p[i] > p[best]) best = i;

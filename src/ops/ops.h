@@ -77,7 +77,12 @@ sp_tensor *sp_op_linear_heads(sp_ops *ops, const sp_tensor *x, const sp_head_row
 sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads);
 
 sp_tensor *sp_op_add(sp_ops *ops, const sp_tensor *a, const sp_tensor *b);
-sp_tensor *sp_op_concat(sp_ops *ops, const sp_tensor *a, const sp_tensor *b); /* along columns */
+
+/* Along columns. b may have fewer rows than a: each then serves rows(a) / rows(b) rows in a row. */
+sp_tensor *sp_op_concat(sp_ops *ops, const sp_tensor *a, const sp_tensor *b);
+
+/* A copy without gaps between rows, as sp_op_reshape() wants it. */
+sp_tensor *sp_op_dense(sp_ops *ops, const sp_tensor *x);
 
 /* silu(gate) up; both (T, n). */
 sp_tensor *sp_op_swiglu(sp_ops *ops, const sp_tensor *gate, const sp_tensor *up);
@@ -215,11 +220,12 @@ typedef struct sp_balance {
     int64_t top_k;
     int n_sequences;
     const int64_t *begins; /* (n_sequences + 1) */
+    const int32_t *chosen; /* (T, top_k) experts that f_i counts (V2); NULL: the best by score (V3) */
 } sp_balance;
 
 /* Sequence-wise balance loss without its factor: per sequence the sum over experts of f_i P_i (1 when
  * balanced), averaged over sequences; logits (T, E) -> (1, 1). f_i, the share of tokens that have expert i
- * among the K best by score (no bias, no groups), is a constant of the backward pass. */
+ * among the K best by score (no bias, no groups) or among those chosen, is a constant of the backward pass. */
 sp_tensor *sp_op_balance_loss(sp_ops *ops, const sp_tensor *logits, const sp_balance *balance);
 
 /* x (a view); factor times loss (1, 1) joins what is minimised: the backward pass gives loss the gradient

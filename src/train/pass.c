@@ -129,8 +129,13 @@ static sp_status prepare_batch(pass *p, sp_error *err)
 {
     const sp_passage *passage = p->passage;
     const sp_hparams *hp = &p->parameters->hp;
-    p->batch = (sp_batch){passage->tokens,    passage->positions,   passage->n_tokens,
-                          passage->stretches, passage->n_stretches, NULL};
+    p->batch = (sp_batch){.tokens = passage->tokens,
+                          .positions = passage->positions,
+                          .n_tokens = passage->n_tokens,
+                          .stretches = passage->stretches,
+                          .n_stretches = passage->n_stretches};
+    if (p->options->recompute)
+        p->batch.keep = p->options->bf16_activations ? SP_KEEP_INPUTS_BF16 : SP_KEEP_INPUTS;
     if (!hp->n_routed_experts) return SP_OK;
     size_t n = (size_t)layers_of(hp);
     p->watch = (sp_expert_watch){
@@ -256,8 +261,12 @@ sp_status sp_pass_run(sp_ops *ops, sp_parameters *parameters, const sp_passage *
               .learn = grads != NULL};
     SP_TRY(prepare_batch(&p, err));
     sp_tape tape = {0};
-    ops->tape = &tape; /* forward alone too: training's products are faster */
-    if (grads) mark_parameters(ops, parameters, grads);
+    ops->training = true;
+    ops->fp8 = options->fp8;
+    if (grads) {
+        ops->tape = &tape;
+        mark_parameters(ops, parameters, grads);
+    }
     sp_tensor *loss = record_losses(&p);
     float one = 1.0f;
     if (loss && grads) sp_tape_backward(ops, loss, &one);

@@ -62,6 +62,19 @@ expect_rc 0
 equal_runs whole parts 00000008
 [ "$(wc -l < "$tmp/parts/metrics.jsonl")" -eq 8 ] || fail 'metrics of a resumed run'
 
+# Activations that are computed again give the same bits; narrower ones and FP8 products nearly the same loss.
+config again 8 ', "recompute": true'
+run "$SPUTNIK" train "$tmp/again.json"
+expect_rc 0
+equal_runs whole again 00000008
+for option in '"recompute": true, "bf16_activations": true' '"fp8": true'; do
+    config other 8 ", $option"
+    run "$SPUTNIK" train "$tmp/other.json" --restart
+    expect_rc 0
+    loss=$(sed -n '8s/.*"loss": *\([0-9.]*\).*/\1/p' "$tmp/other/metrics.jsonl")
+    awk "BEGIN { d = $loss / $last_loss - 1; exit !(d != 0 && d < 0.01 && d > -0.01) }" || fail "$option: loss $loss, $last_loss"
+done
+
 # A run that begins with another one's weights.
 config child 2 ', "init": "whole/step-00000008"'
 run "$SPUTNIK" train "$tmp/child.json"
