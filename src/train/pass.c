@@ -116,7 +116,7 @@ typedef struct pass {
     const sp_pass_options *options;
     sp_pass_sums *sums;
     bool learn; /* else forward only */
-    sp_batch batch;
+    sp_batch batch, shifted; /* the second is the prediction layer's; both are read again in the backward pass */
     sp_expert_watch watch;
 } pass;
 
@@ -205,9 +205,9 @@ static sp_tensor *record_losses(pass *p)
     p->sums->loss += sum_of(losses);
     if (net->weights->n_mtp == 0) return total;
     const sp_mtp_layer *mtp = &net->weights->mtp[0];
-    sp_batch shifted = p->batch;
-    shifted.tokens = passage->next;
-    sp_tensor *predicted = sp_net_predict_hidden(ops, net, mtp, hidden, &shifted);
+    p->shifted = p->batch;
+    p->shifted.tokens = passage->next;
+    sp_tensor *predicted = sp_net_predict_hidden(ops, net, mtp, hidden, &p->shifted);
     losses = sp_op_token_loss(ops, predicted, mtp->head, passage->seconds);
     sp_tensor *second = losses ? scale_loss(p, losses, p->options->mtp_scale) : NULL;
     if (!second) return NULL;

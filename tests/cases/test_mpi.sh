@@ -100,13 +100,13 @@ run ranks 2 "$SPUTNIK" train "$tmp/again.json" --resume
 expect_rc 0
 same_bits two again
 
-# Two processes' checkpoint, continued by one, and by four with two replicas of experts on two processes.
+# Two processes' checkpoint, continued by one, and by four with two replicas of experts on two processes, layers computed again.
 config alone 6
 begin alone two
 run "$SPUTNIK" train "$tmp/alone.json" --resume
 expect_rc 0
 same_curve one alone 4
-config apart 6 ', "expert_ranks": 2, "expert_nodes": 2'
+config apart 6 ', "expert_ranks": 2, "expert_nodes": 2, "recompute": true'
 begin apart two
 run ranks 4 "$SPUTNIK" train "$tmp/apart.json" --resume
 expect_rc 0
