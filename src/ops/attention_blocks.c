@@ -7,6 +7,7 @@
  * sp_attention_forward_blocks(). */
 #include "ops/attention_parts.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Rows of a block's matrices aimed at (flattened heads count as rows), rows of the batch at most, and how many
@@ -54,6 +55,12 @@ static int64_t keys_of(const block *b)
     return b->span->position + b->first + b->n_rows;
 }
 
+/* Distance of two rows of a block's scores: whole registers of the kernels. */
+static int64_t score_stride(const block *b)
+{
+    return (keys_of(b) + 7) / 8 * 8;
+}
+
 /* Keys that row i of a block's matrix sees. */
 static int64_t visible_keys(const attention *at, const block *b, int64_t i)
 {
@@ -94,12 +101,21 @@ static block block_at(const attention *at, const sp_span *span, int64_t i, int64
     return (block){span, first, left < rows ? left : rows, head};
 }
 
+/* Take row i of a block's scores out of the view of keys that it may not see, up to a whole register; returns how
+ * many scores the kernels then treat. exp makes them 0. */
+static size_t mask_row(const attention *at, const block *b, int64_t i, float *row)
+{
+    int64_t n = visible_keys(at, b, i), end = (n + 7) / 8 * 8;
+    for (int64_t j = n; j < end; j++) row[j] = -INFINITY;
+    return (size_t)end;
+}
+
 /* The largest block's scores. */
 static int64_t score_floats(const attention *at, const sp_span *spans, int n_spans)
 {
     int64_t most = 0;
     for (int s = 0; s < n_spans; s++) {
-        int64_t n = block_rows(at, &spans[s]) * at->group * (spans[s].position + spans[s].n_rows);
+        int64_t n = block_rows(at, &spans[s]) * at->group * (spans[s].position + spans[s].n_rows + 7);
         if (n > most) most = n;
     }
     return most;
@@ -120,7 +136,7 @@ static void score_block(const attention *at, const block *b, float *p)
                           1,
                           sp_ops_stride(b->span->k),
                           p,
-                          n_keys};
+                          score_stride(b)};
     sp_product_compute(at->ops->kernels, &product, a->scale, 0.0f);
 }
 
@@ -142,18 +158,19 @@ static void run_block(const forward_job *job, const block *b, float *p)
     const attention *at = &job->at;
     const sp_attend *a = at->a;
     const sp_kernels *k = at->ops->kernels;
-    int64_t n_keys = keys_of(b), y_row = a->n_heads * a->v_dim, rows = matrix_rows(at, b);
+    int64_t n_keys = keys_of(b), stride = score_stride(b), y_row = a->n_heads * a->v_dim,
+            rows = matrix_rows(at, b);
     int64_t y_stride = row_stride(at, y_row, a->v_dim);
     float *y = head_rows(b, job->y->data, y_row, a->v_dim);
     score_block(at, b, p);
-    sp_product out = {rows, a->v_dim, n_keys, p, n_keys, 1, NULL, sp_ops_stride(b->span->v), 1, y, y_stride};
+    sp_product out = {rows, a->v_dim, n_keys, p, stride, 1, NULL, sp_ops_stride(b->span->v), 1, y, y_stride};
     out.b = (float *)b->span->v->data + kv_head_of(at, b) * a->v_dim;
     for (int64_t i = 0; i < rows; i++) {
-        int64_t n = visible_keys(at, b, i);
-        float *row = p + i * n_keys, top = k->max((size_t)n, row);
-        float scale = 1.0f / k->exp_sum((size_t)n, top, row);
-        k->scale((size_t)n, scale, row);
-        memset(row + n, 0, (size_t)(n_keys - n) * sizeof *row);
+        float *row = p + i * stride;
+        size_t n = mask_row(at, b, i, row);
+        float top = k->max(n, row), scale = 1.0f / k->exp_sum(n, top, row);
+        k->scale(n, scale, row);
+        memset(row + n, 0, ((size_t)stride - n) * sizeof *row);
         if (!job->stats) continue;
         float *stats = job->stats +
                        2 * ((b->span->row + b->first + i / at->group) * a->n_heads + b->head + i % at->group);
@@ -217,14 +234,15 @@ static void repeat_softmax(const backward_job *job, const block *b, float *p)
 {
     const attention *at = &job->at;
     const sp_kernels *k = at->ops->kernels;
-    int64_t n_keys = keys_of(b);
+    int64_t stride = score_stride(b);
     score_block(at, b, p);
     for (int64_t i = 0; i < matrix_rows(at, b); i++) {
-        int64_t n = visible_keys(at, b, i), row = b->span->row + b->first + i / at->group;
+        int64_t row = b->span->row + b->first + i / at->group;
         const float *stats = job->saved->stats + 2 * (row * at->a->n_heads + b->head + i % at->group);
-        k->exp_sum((size_t)n, stats[0], p + i * n_keys);
-        k->scale((size_t)n, stats[1], p + i * n_keys);
-        memset(p + i * n_keys + n, 0, (size_t)(n_keys - n) * sizeof *p);
+        size_t n = mask_row(at, b, i, p + i * stride);
+        k->exp_sum(n, stats[0], p + i * stride);
+        k->scale(n, stats[1], p + i * stride);
+        memset(p + i * stride + n, 0, ((size_t)stride - n) * sizeof *p);
     }
 }
 
@@ -234,12 +252,13 @@ static void softmax_gradient(const backward_job *job, const block *b, const floa
     const attention *at = &job->at;
     const sp_attend *a = at->a;
     const sp_kernels *k = at->ops->kernels;
-    int64_t n_keys = keys_of(b), y_row = a->n_heads * a->v_dim, stride = row_stride(at, y_row, a->v_dim);
+    int64_t n_keys = keys_of(b), pitch = score_stride(b), y_row = a->n_heads * a->v_dim,
+            stride = row_stride(at, y_row, a->v_dim);
     const float *dy = head_rows(b, job->node->grad, y_row, a->v_dim);
     const float *y = head_rows(b, job->node->output->data, y_row, a->v_dim);
     for (int64_t i = 0; i < matrix_rows(at, b); i++) {
         float mean = k->dot[SP_DTYPE_F32]((size_t)a->v_dim, dy + i * stride, y + i * stride);
-        k->softmax_grad((size_t)n_keys, mean, a->scale, p + i * n_keys, ds + i * n_keys);
+        k->softmax_grad((size_t)n_keys, mean, a->scale, p + i * pitch, ds + i * pitch);
     }
 }
 
@@ -248,7 +267,8 @@ static void backward_block(const backward_job *job, const part *to, const block 
     const attention *at = &job->at;
     const sp_attend *a = at->a;
     const sp_span *span = b->span;
-    int64_t n_keys = keys_of(b), rows = matrix_rows(at, b), q_row = sp_ops_stride(at->q);
+    int64_t n_keys = keys_of(b), pitch = score_stride(b), rows = matrix_rows(at, b),
+            q_row = sp_ops_stride(at->q);
     int64_t y_row = a->n_heads * a->v_dim, y_stride = row_stride(at, y_row, a->v_dim);
     int64_t dq_row = a->n_heads * a->k_dim, q_stride = row_stride(at, q_row, a->k_dim);
     const float *dy = head_rows(b, job->node->grad, y_row, a->v_dim);
@@ -256,19 +276,19 @@ static void backward_block(const backward_job *job, const part *to, const block 
     const float *k = (float *)span->k->data + to->kv_head * a->k_dim;
     const float *v = (float *)span->v->data + to->kv_head * a->v_dim;
     repeat_softmax(job, b, p);
-    sp_product dv = {n_keys, a->v_dim, rows, p, 1, n_keys, dy, y_stride, 1, to->dv, to->dv_row};
+    sp_product dv = {n_keys, a->v_dim, rows, p, 1, pitch, dy, y_stride, 1, to->dv, to->dv_row};
     if (to->dv) sp_product_compute(at->ops->kernels, &dv, 1.0f, 1.0f);
-    sp_product dp = {rows, n_keys, a->v_dim, dy, y_stride, 1, v, 1, sp_ops_stride(span->v), ds, n_keys};
+    sp_product dp = {rows, n_keys, a->v_dim, dy, y_stride, 1, v, 1, sp_ops_stride(span->v), ds, pitch};
     sp_product_compute(at->ops->kernels, &dp, 1.0f, 0.0f);
     softmax_gradient(job, b, p, ds);
-    sp_product dk = {n_keys, a->k_dim, rows, ds, 1, n_keys, q, q_stride, 1, to->dk, to->dk_row};
+    sp_product dk = {n_keys, a->k_dim, rows, ds, 1, pitch, q, q_stride, 1, to->dk, to->dk_row};
     if (to->dk) sp_product_compute(at->ops->kernels, &dk, 1.0f, 1.0f);
     if (!job->dq) return;
     sp_product dq = {rows,
                      a->k_dim,
                      n_keys,
                      ds,
-                     n_keys,
+                     pitch,
                      1,
                      k,
                      sp_ops_stride(span->k),

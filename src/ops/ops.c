@@ -134,6 +134,23 @@ sp_tensor *sp_op_rows(sp_ops *ops, const sp_tensor *x, int64_t row, int64_t n_ro
                        row * sp_tensor_cols(x));
 }
 
+static void backward_dense(sp_ops *ops, const sp_node *node)
+{
+    add_to_gradient(ops, node->inputs[0], node->grad, sp_tensor_cols(node->output));
+}
+
+sp_tensor *sp_op_dense(sp_ops *ops, const sp_tensor *x)
+{
+    if (!x) return NULL;
+    int64_t n = sp_tensor_cols(x);
+    sp_tensor *y = sp_ops_new(ops, sp_tensor_rows(x), n);
+    if (!y) return NULL;
+    add_job job = {ops, x->data, y->data, sp_ops_stride(x), n, n, true};
+    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_strided, &job);
+    sp_tape_record(ops, y, &x, 1, backward_dense, NULL);
+    return y;
+}
+
 /* --- rows by index ----------------------------------------------------------------------------------------
  */
 
@@ -328,9 +345,8 @@ static void add_rows(void *ctx, size_t begin, size_t end, int thread)
     const pair_job *job = ctx;
     size_t n = (size_t)sp_tensor_cols(job->y);
     for (size_t i = begin; i < end; i++) {
-        float *y = sp_ops_row(job->y, (int64_t)i);
-        memcpy(y, sp_ops_row(job->a, (int64_t)i), n * sizeof *y);
-        job->ops->kernels->add(n, sp_ops_row(job->b, (int64_t)i), y);
+        job->ops->kernels->sum(n, sp_ops_row(job->a, (int64_t)i), sp_ops_row(job->b, (int64_t)i),
+                               sp_ops_row(job->y, (int64_t)i));
     }
 }
 
@@ -357,26 +373,49 @@ static void concat_rows(void *ctx, size_t begin, size_t end, int thread)
     (void)thread;
     const pair_job *job = ctx;
     size_t na = (size_t)sp_tensor_cols(job->a), nb = (size_t)sp_tensor_cols(job->b);
+    int64_t share = sp_tensor_rows(job->a) / sp_tensor_rows(job->b);
     for (size_t i = begin; i < end; i++) {
         float *y = sp_ops_row(job->y, (int64_t)i);
         memcpy(y, sp_ops_row(job->a, (int64_t)i), na * sizeof *y);
-        memcpy(y + na, sp_ops_row(job->b, (int64_t)i), nb * sizeof *y);
+        memcpy(y + na, sp_ops_row(job->b, (int64_t)i / share), nb * sizeof *y);
+    }
+}
+
+/* dy of `share` rows in a row, in order, to one row of db. */
+typedef struct share_job {
+    const sp_ops *ops;
+    const float *dy;
+    float *db;
+    int64_t dy_row, n, share;
+    bool set;
+} share_job;
+
+static void add_shared_rows(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const share_job *job = ctx;
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        float *db = job->db + i * job->n;
+        if (job->set) memset(db, 0, (size_t)job->n * sizeof *db);
+        for (int64_t j = 0; j < job->share; j++)
+            job->ops->kernels->add((size_t)job->n, job->dy + (i * job->share + j) * job->dy_row, db);
     }
 }
 
 static void backward_concat(sp_ops *ops, const sp_node *node)
 {
-    int64_t col = 0;
-    for (int k = 0; k < 2; k++) {
-        add_to_gradient(ops, node->inputs[k], node->grad + col, sp_tensor_cols(node->output));
-        col += sp_tensor_cols(node->inputs[k]);
-    }
+    const sp_tensor *a = node->inputs[0], *b = node->inputs[1];
+    int64_t cols = sp_tensor_cols(node->output), na = sp_tensor_cols(a), nb = sp_tensor_cols(b);
+    share_job job = {ops, node->grad + na, NULL, cols, nb, sp_tensor_rows(a) / sp_tensor_rows(b), false};
+    add_to_gradient(ops, a, node->grad, cols);
+    job.db = sp_tape_grad_fresh(ops, b, &job.set);
+    if (job.db) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(b), ROW_GRAIN, add_shared_rows, &job);
 }
 
 sp_tensor *sp_op_concat(sp_ops *ops, const sp_tensor *a, const sp_tensor *b)
 {
     if (!a || !b) return NULL;
-    assert(sp_tensor_rows(a) == sp_tensor_rows(b));
+    assert(sp_tensor_rows(a) % sp_tensor_rows(b) == 0);
     sp_tensor *y = sp_ops_new(ops, sp_tensor_rows(a), sp_tensor_cols(a) + sp_tensor_cols(b));
     if (!y) return NULL;
     pair_job job = {ops, a, b, y};

@@ -15,17 +15,12 @@ static void softmax(const sp_kernels *k, int64_t n, const float *logits, float *
     k->scale((size_t)n, 1.0f / sum, p);
 }
 
-static void sigmoid(int64_t n, const float *logits, float *p)
-{
-    for (int64_t i = 0; i < n; i++) p[i] = 1.0f / (1.0f + sp_expf(-logits[i]));
-}
-
 void sp_route_scores(const sp_kernels *k, sp_route_score score, int64_t n, const float *logits, float *p)
 {
     if (score == SP_ROUTE_SOFTMAX)
         softmax(k, n, logits, p);
     else
-        sigmoid(n, logits, p);
+        k->sigmoid((size_t)n, logits, p);
 }
 
 /* Index of the largest value, the lowest one on ties; NaN never wins. -1 if all are -inf. */

@@ -39,10 +39,13 @@ typedef struct sp_kernels {
     float (*max)(size_t n, const float *x);                                 /* n >= 1 */
     float (*exp_sum)(size_t n, float shift,
                      float *x); /* x = exp(x - shift); returns the sum in eight lanes */
+    void (*sum)(size_t n, const float *a, const float *b, float *y); /* y = a + b */
+    void (*sigmoid)(size_t n, const float *x, float *y);             /* y = 1 / (1 + exp(-x)); y may be x */
     /* backward passes (train_scalar.c) */
     float (*dot_product)(size_t n, const float *x, const float *y,
                          const float *z); /* sum of (x y) z, in eight lanes */
-    void (*axpy_product)(size_t n, float a, const float *x, const float *y, float *z); /* z = fma(a x, y, z) */
+    void (*axpy_product)(size_t n, float a, const float *x, const float *y,
+                         float *z); /* z = fma(a x, y, z) */
     void (*softmax_grad)(size_t n, float mean, float scale, const float *p,
                          float *d); /* d = scale (p (d - mean)) */
     void (*norm_grad)(size_t n, const float *rc, const float *x, const float *w, const float *dy,

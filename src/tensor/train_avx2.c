@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* AVX2 rows for backward passes: bit for bit those of train_scalar.c. Start at sp_fill_train_avx2(). */
+/* AVX2 rows for training: bit for bit those of train_scalar.c. Start at sp_fill_train_avx2(). */
 #include "tensor/kernel_rows.h"
 
 #if defined(__x86_64__)
@@ -9,6 +9,25 @@
 #include "tensor/avx2.h"
 #include "tensor/exp_avx2.h"
 #include "tensor/lanes.h"
+
+static void sum_avx2(size_t n, const float *a, const float *b, float *y)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
+    for (; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void sigmoid_avx2(size_t n, const float *x, float *y)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), sign = _mm256_set1_ps(-0.0f);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 e = exp_lanes(_mm256_xor_ps(_mm256_loadu_ps(x + i), sign));
+        _mm256_storeu_ps(y + i, _mm256_div_ps(one, _mm256_add_ps(one, e)));
+    }
+    for (; i < n; i++) y[i] = 1.0f / (1.0f + sp_expf(-x[i]));
+}
 
 static float dot_product_avx2(size_t n, const float *x, const float *y, const float *z)
 {
@@ -78,6 +97,8 @@ static void swiglu_grad_avx2(size_t n, const float *gate, const float *up, const
 
 void sp_fill_train_avx2(sp_kernels *k)
 {
+    k->sum = sum_avx2;
+    k->sigmoid = sigmoid_avx2;
     k->dot_product = dot_product_avx2;
     k->axpy_product = axpy_product_avx2;
     k->softmax_grad = softmax_grad_avx2;

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Scalar rows of the kernel table for backward passes: the specification of the versions per instruction set.
+/* Scalar rows of the kernel table for training, mostly backward passes: the specification of the versions per instruction set.
  * Elements are independent, sums run in eight lanes. Start at sp_fill_train_scalar(). */
 #include "tensor/kernel_rows.h"
 #include "tensor/lanes.h"
 
 #include <math.h>
+
+static void sum_scalar(size_t n, const float *a, const float *b, float *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void sigmoid_scalar(size_t n, const float *x, float *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = 1.0f / (1.0f + sp_expf(-x[i]));
+}
 
 static float dot_product_scalar(size_t n, const float *x, const float *y, const float *z)
 {
@@ -37,6 +47,8 @@ static void swiglu_grad_scalar(size_t n, const float *gate, const float *up, con
 
 void sp_fill_train_scalar(sp_kernels *k)
 {
+    k->sum = sum_scalar;
+    k->sigmoid = sigmoid_scalar;
     k->dot_product = dot_product_scalar;
     k->axpy_product = axpy_product_scalar;
     k->softmax_grad = softmax_grad_scalar;

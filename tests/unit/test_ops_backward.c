@@ -379,6 +379,26 @@ static void reference_latent(double *const *l, double *y)
     attend_plainly(&latent, l[0], l[1], l[1], y);
 }
 
+/* --- rows that several others share ---------------------------------------------------------------------------
+ */
+
+enum { SHARE = 3, SROWS = 4, SA = 5, SB = 9 };
+
+/* Columns of a dense copy, beside rows of the second leaf that three rows share. */
+static sp_tensor *record_shared(sp_ops *ops, sp_tensor **l)
+{
+    sp_tensor *a = sp_op_dense(ops, sp_op_columns(ops, l[0], 2, SA));
+    return sp_op_concat(ops, sp_op_reshape(ops, a, SROWS * SHARE, SA), l[1]);
+}
+
+static void reference_shared(double *const *l, double *y)
+{
+    for (int t = 0; t < SROWS * SHARE; t++) {
+        for (int i = 0; i < SA; i++) y[t * (SA + SB) + i] = l[0][t * (SA + 4) + 2 + i];
+        for (int i = 0; i < SB; i++) y[t * (SA + SB) + SA + i] = l[1][t / SHARE * SB + i];
+    }
+}
+
 /* --- experts ----------------------------------------------------------------------------------------------
  */
 
@@ -541,6 +561,7 @@ static const op_case cases[] = {
     {"rms norm", record_norm, reference_norm, 2, {{4, 70}, {1, 70}}},
     {"swiglu, scale, add", record_swiglu, reference_swiglu, 2, {{3, 5}, {3, 5}}},
     {"embed, rope, views, concat", record_rope, reference_rope, 1, {{4, 5}}},
+    {"dense, shared rows", record_shared, reference_shared, 2, {{SROWS * SHARE, SA + 4}, {SROWS, SB}}},
     {"linear heads", record_heads, reference_heads, 2, {{HT * NH, HEAD_COLS}, {NH * STRIDE, HEAD_COLS}}},
     {"linear heads transposed",
      record_heads_t,
