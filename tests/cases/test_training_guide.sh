@@ -20,8 +20,8 @@ shrink() {
         shift 2
     done
 }
-shrink "$tmp/commands" '--count 20000' '--count 300' '--count 300 --split test' '--count 9 --split test' 'step-00000300' 'step-00000004'
-shrink "$tmp/small.json" '"steps": 300' '"steps": 4' '"rows": 8' '"rows": 2' '"hidden_size": 128' '"hidden_size": 64' \
+shrink "$tmp/commands" '--count 20000' '--count 300' '--count 300 --split test' '--count 9 --split test' 'step-00000600' 'step-00000004'
+shrink "$tmp/small.json" '"steps": 600' '"steps": 4' '"rows": 8' '"rows": 2' '"hidden_size": 128' '"hidden_size": 64' \
     '"num_hidden_layers": 4' '"num_hidden_layers": 2' '"seed": 1' '"seed": 1, "log_every": 1'
 
 # What the page leaves to the reader: own files.
