@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Every block of the family's networks as formulas over ops. Sources: Llama 2 (grouped attention, SwiGLU,
  * RMSNorm), DeepSeek-V2 report section 2.1 (latent attention; here in the absorbed form over the compressed
- * cache), DeepSeekMoE, DeepSeek-V3 report section 2.2 (multi-token prediction) and its inference code. Shapes
+ * cache, in training with heads written out), DeepSeekMoE, DeepSeek-V3 report section 2.2 (multi-token prediction) and its inference code. Shapes
  * use the letters of weights.h; T rows. Start at sp_net_forward(). */
 #include "model/blocks.h"
 
@@ -90,57 +90,101 @@ static sp_tensor *attend_grouped(const layer_ctx *c, const sp_tensor *x)
     return sp_op_linear(ops, y, w->o, w->o_bias);
 }
 
-/* Queries in the latent space: per head [Wk^T q_nope ; rope(q_pe)], (T, nh (c + r)). */
-static sp_tensor *absorb_queries(const layer_ctx *c, const sp_tensor *x)
+/* Queries of latent attention by head: a part without position and a rotated one. */
+typedef struct latent_queries {
+    sp_tensor *nope; /* (T nh, n) */
+    sp_tensor *pe;   /* (T nh, r) */
+} latent_queries;
+
+static latent_queries project_queries(const layer_ctx *c, const sp_tensor *x)
 {
     const sp_hparams *hp = c->net->hp;
     const sp_layer *w = c->w;
     sp_ops *ops = c->ops;
-    int64_t nh = hp->num_attention_heads, n = hp->qk_nope_head_dim, r = hp->qk_rope_head_dim,
-            n_tokens = c->batch->n_tokens;
+    int64_t nh = hp->num_attention_heads, n = hp->qk_nope_head_dim, r = hp->qk_rope_head_dim;
     const sp_tensor *latent = x;
     if (w->q_a)
         latent =
             sp_op_rms_norm(ops, sp_op_linear(ops, x, w->q_a, NULL), w->q_a_norm, (float)hp->rms_norm_eps);
     sp_tensor *q = sp_op_linear(ops, latent, w->q_a ? w->q_b : w->q, NULL); /* (T, nh (n + r)) */
-    q = sp_op_reshape(ops, q, n_tokens * nh, n + r);
-    sp_tensor *q_nope = sp_op_columns(ops, q, 0, n); /* (T nh, n) */
-    sp_tensor *q_pe = sp_op_rope(ops, sp_op_columns(ops, q, n, r), &c->net->rope, c->batch->positions, nh);
-    sp_tensor *absorbed; /* (T nh, c) */
-    if (w->k_b) {
-        absorbed = sp_op_linear_heads(ops, q_nope,
-                                      &(sp_head_rows){w->k_b, nh, hp->kv_lora_rank, 0, hp->kv_lora_rank});
-    } else {
-        absorbed = sp_op_linear_heads_t(ops, q_nope, &(sp_head_rows){w->kv_b, nh, n + hp->v_head_dim, 0, n});
-    }
-    sp_tensor *joined = sp_op_concat(ops, absorbed, q_pe);
-    return sp_op_reshape(ops, joined, n_tokens, nh * (hp->kv_lora_rank + r));
+    q = sp_op_reshape(ops, q, c->batch->n_tokens * nh, n + r);
+    return (latent_queries){sp_op_columns(ops, q, 0, n), sp_op_rope(ops, sp_op_columns(ops, q, n, r),
+                                                                    &c->net->rope, c->batch->positions, nh)};
 }
 
-/* Latent attention, absorbed: one shared key-value head of width c + r whose values are its first c columns.
- */
+/* Latent attention, absorbed: queries in the latent space, per head [Wk^T q_nope ; rope(q_pe)], and one shared
+ * key-value head of width c + r whose values are its first c columns. c_kv (T, c), k_pe (T, r) -> (T nh, vd). */
+static sp_tensor *attend_absorbed(const layer_ctx *c, latent_queries q, const sp_tensor *c_kv,
+                                  const sp_tensor *k_pe)
+{
+    const sp_hparams *hp = c->net->hp;
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    int64_t nh = hp->num_attention_heads, lora = hp->kv_lora_rank, n = hp->qk_nope_head_dim,
+            r = hp->qk_rope_head_dim, vd = hp->v_head_dim;
+    sp_tensor *absorbed; /* (T nh, c) */
+    if (w->k_b)
+        absorbed = sp_op_linear_heads(ops, q.nope, &(sp_head_rows){w->k_b, nh, lora, 0, lora});
+    else
+        absorbed = sp_op_linear_heads_t(ops, q.nope, &(sp_head_rows){w->kv_b, nh, n + vd, 0, n});
+    sp_tensor *queries = sp_op_concat(ops, absorbed, q.pe);
+    queries = sp_op_reshape(ops, queries, c->batch->n_tokens, nh * (lora + r));
+    sp_tensor *key = sp_op_concat(ops, c_kv, k_pe); /* (T, c + r) */
+    sp_span *spans = key ? store_rows(c, key, NULL) : NULL;
+    if (!spans) return NULL;
+    sp_attend attend = {nh, 1, lora + r, lora, c->net->softmax_scale};
+    sp_tensor *u = sp_op_attention(ops, queries, &attend, spans, c->batch->n_stretches); /* (T, nh c) */
+    u = sp_op_reshape(ops, u, c->batch->n_tokens * nh, lora);
+    sp_head_rows split = {w->v_b, nh, vd, 0, vd};
+    sp_head_rows joined = {w->kv_b, nh, n + vd, n, vd};
+    return sp_op_linear_heads(ops, u, w->v_b ? &split : &joined);
+}
+
+/* The same value with every head's keys and values written out: less work where nothing is cached. */
+static sp_tensor *attend_expanded(const layer_ctx *c, latent_queries q, const sp_tensor *c_kv,
+                                  const sp_tensor *k_pe)
+{
+    const sp_hparams *hp = c->net->hp;
+    sp_ops *ops = c->ops;
+    int64_t nh = hp->num_attention_heads, n = hp->qk_nope_head_dim, r = hp->qk_rope_head_dim,
+            vd = hp->v_head_dim, n_tokens = c->batch->n_tokens;
+    sp_tensor *kv = sp_op_linear(ops, c_kv, c->w->kv_b, NULL); /* (T, nh (n + vd)) */
+    kv = sp_op_reshape(ops, kv, n_tokens * nh, n + vd);
+    sp_tensor *queries = sp_op_concat(ops, q.nope, q.pe);                 /* (T nh, n + r) */
+    sp_tensor *k = sp_op_concat(ops, sp_op_columns(ops, kv, 0, n), k_pe); /* (T nh, n + r) */
+    sp_tensor *v = sp_op_dense(ops, sp_op_columns(ops, kv, n, vd));       /* (T nh, vd) */
+    queries = sp_op_reshape(ops, queries, n_tokens, nh * (n + r));
+    k = sp_op_reshape(ops, k, n_tokens, nh * (n + r));
+    v = sp_op_reshape(ops, v, n_tokens, nh * vd);
+    sp_span *spans = k && v ? store_rows(c, k, v) : NULL;
+    if (!spans) return NULL;
+    sp_attend attend = {nh, nh, n + r, vd, c->net->softmax_scale};
+    sp_tensor *y = sp_op_attention(ops, queries, &attend, spans, c->batch->n_stretches); /* (T, nh vd) */
+    return sp_op_reshape(ops, y, n_tokens * nh, vd);
+}
+
+static bool is_cached(const sp_batch *batch)
+{
+    for (int i = 0; i < batch->n_stretches; i++)
+        if (batch->stretches[i].cache) return true;
+    return false;
+}
+
 static sp_tensor *attend_latent(const layer_ctx *c, const sp_tensor *x)
 {
     const sp_hparams *hp = c->net->hp;
     const sp_layer *w = c->w;
     sp_ops *ops = c->ops;
-    int64_t nh = hp->num_attention_heads, lora = hp->kv_lora_rank, r = hp->qk_rope_head_dim,
-            vd = hp->v_head_dim;
-    sp_tensor *q = absorb_queries(c, x);
+    int64_t lora = hp->kv_lora_rank, r = hp->qk_rope_head_dim;
+    latent_queries q = project_queries(c, x);
     sp_tensor *kv = sp_op_linear(ops, x, w->kv_a, NULL); /* (T, c + r) */
     sp_tensor *c_kv =
         sp_op_rms_norm(ops, sp_op_columns(ops, kv, 0, lora), w->kv_a_norm, (float)hp->rms_norm_eps);
     sp_tensor *k_pe = sp_op_rope(ops, sp_op_columns(ops, kv, lora, r), &c->net->rope, c->batch->positions, 1);
-    sp_tensor *key = sp_op_concat(ops, c_kv, k_pe); /* (T, c + r) */
-    sp_span *spans = key ? store_rows(c, key, NULL) : NULL;
-    if (!spans) return NULL;
-    sp_attend attend = {nh, 1, lora + r, lora, c->net->softmax_scale};
-    sp_tensor *u = sp_op_attention(ops, q, &attend, spans, c->batch->n_stretches); /* (T, nh c) */
-    u = sp_op_reshape(ops, u, c->batch->n_tokens * nh, lora);
-    sp_head_rows split = {w->v_b, nh, vd, 0, vd};
-    sp_head_rows joined = {w->kv_b, nh, hp->qk_nope_head_dim + vd, hp->qk_nope_head_dim, vd};
-    sp_tensor *y = sp_op_linear_heads(ops, u, w->v_b ? &split : &joined); /* (T nh, vd) */
-    return sp_op_linear(ops, sp_op_reshape(ops, y, c->batch->n_tokens, nh * vd), w->o, NULL);
+    bool expand = sp_ops_use_blas(ops) && w->kv_b && !is_cached(c->batch);
+    sp_tensor *y = expand ? attend_expanded(c, q, c_kv, k_pe) : attend_absorbed(c, q, c_kv, k_pe);
+    y = sp_op_reshape(ops, y, c->batch->n_tokens, hp->num_attention_heads * hp->v_head_dim);
+    return sp_op_linear(ops, y, w->o, NULL);
 }
 
 /* down(silu(gate x) up x) */

@@ -36,6 +36,13 @@ typedef struct sp_ops {
 /* Begin a pass: no cached rows, no failure, no tape. */
 void sp_ops_init(sp_ops *ops, sp_pool *pool, sp_arena *arena);
 
+/* Whether forward passes run through a BLAS too: in training, where the build has one. Inference keeps the order of
+ * the kernels, which no cut of a prompt or batch can change. */
+static inline bool sp_ops_use_blas(const sp_ops *ops)
+{
+    return SP_HAVE_CBLAS && (ops->tape || ops->training);
+}
+
 /* A fresh (rows, cols) float tensor in the arena, not zeroed; NULL when out of memory. */
 sp_tensor *sp_ops_new(sp_ops *ops, int64_t rows, int64_t cols);
 

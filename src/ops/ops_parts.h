@@ -79,13 +79,6 @@ void sp_products_stepped(sp_ops *ops, const sp_product *products, int64_t n, int
  * weight as their B. */
 void sp_products_fp8(sp_ops *ops, const sp_product *products, int64_t n, int64_t n_add, int64_t n_plain);
 
-/* Whether forward passes go through sp_products_run() too: in training and with a BLAS. Inference keeps the
- * order of the kernels, which no cut of a prompt or batch can change. */
-static inline bool sp_ops_use_blas(const sp_ops *ops)
-{
-    return SP_HAVE_CBLAS && (ops->tape || ops->training);
-}
-
 static inline bool sp_ops_use_fp8(const sp_ops *ops)
 {
     return ops->fp8 && (ops->tape || ops->training);
