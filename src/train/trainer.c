@@ -366,6 +366,17 @@ static sp_status measure_peak(sp_trainer *t, sp_error *err)
     return SP_OK;
 }
 
+/* An id of the data that the model has not would be read past the end of its embedding. */
+static sp_status check_vocabulary(const sp_loader *loader, const sp_source *sources, size_t n, int32_t n_ids,
+                                  sp_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((int64_t)sp_loader_shard(loader, i)->vocab_size > n_ids)
+            return sp_fail(err, SP_E_ARGUMENT, "%s: its vocabulary has %u ids, the model only %d",
+                           sources[i].path, sp_loader_shard(loader, i)->vocab_size, n_ids);
+    return SP_OK;
+}
+
 static sp_status open_data(sp_trainer *t, sp_error *err)
 {
     const sp_train_config *c = t->config;
@@ -375,12 +386,15 @@ static sp_status open_data(sp_trainer *t, sp_error *err)
                                    .cut = c->cut,
                                    .pad = 0};
     SP_TRY(sp_loader_open(&t->loader, c->train, c->n_train, &t->shape, err));
-    for (size_t i = 0; i < c->n_train; i++)
-        if ((int64_t)sp_loader_shard(t->loader, i)->vocab_size > c->hp.vocab_size)
-            return sp_fail(err, SP_E_ARGUMENT, "%s: its vocabulary has %u ids, the model only %d",
-                           c->train[i].path, sp_loader_shard(t->loader, i)->vocab_size, c->hp.vocab_size);
+    SP_TRY(check_vocabulary(t->loader, c->train, c->n_train, c->hp.vocab_size, err));
     if (c->n_validation == 0) return SP_OK;
-    return sp_loader_open(&t->validation, c->validation, c->n_validation, &t->shape, err);
+    SP_TRY(sp_loader_open(&t->validation, c->validation, c->n_validation, &t->shape, err));
+    SP_TRY(check_vocabulary(t->validation, c->validation, c->n_validation, c->hp.vocab_size, err));
+    if (memcmp(sp_loader_shard(t->loader, 0)->vocab_hash, sp_loader_shard(t->validation, 0)->vocab_hash,
+               sizeof sp_loader_shard(t->loader, 0)->vocab_hash) == 0)
+        return SP_OK;
+    return sp_fail(err, SP_E_ARGUMENT, "%s and %s were packed with different vocabularies", c->train[0].path,
+                   c->validation[0].path);
 }
 
 static sp_status allocate(sp_trainer *t, sp_error *err)

@@ -160,6 +160,19 @@ sed -i 's/"train": \["train.shard"\]/"train": ["cut.shard"]/' "$tmp/short.json"
 run "$SPUTNIK" train "$tmp/short.json"
 expect_rc 1
 has_err 'cut.shard'
+run "$SPUTNIK" data tokenizer "$tmp/more" "$tmp/text.jsonl" --vocab-size 400 --pre deepseek-llm
+run "$SPUTNIK" data pack "$tmp/more.shard" "$tmp/text.jsonl" --tokenizer "$tmp/more" --chat-format r1
+for key in train validation; do
+    config alien 8
+    sed -i "s/\"$key\": \[\"train.shard\"\]/\"$key\": [\"more.shard\"]/" "$tmp/alien.json"
+    run "$SPUTNIK" train "$tmp/alien.json"
+    expect_rc 1
+    has_err 'more.shard: its vocabulary has 400 ids, the model only 300'
+done
+sed -i 's/"model_type"/"vocab_size": 400, "model_type"/' "$tmp/alien.json"
+run "$SPUTNIK" train "$tmp/alien.json"
+expect_rc 1
+has_err 'were packed with different vocabularies'
 sed -i 's/"lr": 0.003/"lr": 0.004/; s/"seed": 1/"seed": 2/' "$tmp/whole.json"
 run "$SPUTNIK" train "$tmp/whole.json" --resume
 expect_rc 1
