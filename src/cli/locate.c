@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/file.h"
 #include "cli/hub.h"
 
@@ -50,19 +51,34 @@ static char *find_nano(void)
     return sp_file_exists(SP_DATA_DIR "/nano.gguf") ? sp_strdup(SP_DATA_DIR "/nano.gguf") : NULL;
 }
 
+/* The last checkpoint of a run's folder, NULL if it is none. */
+static char *find_step(const char *folder)
+{
+    sp_names_list list = {NULL, 0, 0};
+    char *config = sp_path_join(folder, "config.json"), *path = NULL;
+    bool is_model = !config || sp_file_exists(config);
+    sp_free(config);
+    if (is_model || !sp_file_is_dir(folder) || sp_dir_list(&list, folder, NULL) != SP_OK) return NULL;
+    for (size_t i = list.n; i-- > 0 && !path;)
+        if (strncmp(list.names[i], "step-", 5) == 0) path = sp_path_join(folder, list.names[i]);
+    sp_names_list_clear(&list);
+    return path;
+}
+
 char *sp_cli_locate(const char *model)
 {
     sp_error err = SP_ERROR_NONE;
     sp_hub_ref ref;
     char *path = NULL;
+    bool nano = strcasecmp(model, "nano") == 0; /* goes before a file of that name: that one is ./nano */
+    if (nano && (path = find_nano()) != NULL) return path;
     if (sp_file_exists(model) || sp_file_is_dir(model)) {
-        path = sp_strdup(model);
+        path = find_step(model);
+        if (!path) path = sp_strdup(model);
         if (!path) sp_cli_say("out of memory");
         return path;
     }
-    if (strcasecmp(model, "nano") == 0) {
-        path = find_nano();
-        if (path) return path;
+    if (nano) {
         sp_cli_say("nano: the model that comes with the program, share/sputnik/nano.gguf, is not there");
         sp_cli_hint("\"sputnik pull deepseek-r1-distill-qwen-1.5b\" fetches a small model");
         return NULL;
