@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -157,4 +158,20 @@ sp_status sp_dir_place(const char *from, const char *path, sp_error *err)
         if (failed) return fail_errno(err, "cannot rename to", path);
     }
     return sync_parent(path, err);
+}
+
+sp_status sp_dir_hold(int *hold, const char *path, sp_error *err)
+{
+    *hold = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*hold < 0) return fail_errno(err, "cannot open", path);
+    if (flock(*hold, LOCK_EX | LOCK_NB) == 0) return SP_OK;
+    bool taken = errno == EWOULDBLOCK;
+    close(*hold);
+    *hold = -1;
+    return taken ? sp_fail(err, SP_E_ARGUMENT, "another process is using \"%s\"", path) : SP_OK;
+}
+
+void sp_dir_release(int hold)
+{
+    if (hold >= 0) close(hold);
 }

@@ -24,4 +24,9 @@ sp_status sp_dir_sync(const char *path, sp_error *err);
  * moment there is nothing at `path`; its former contents are at `from` then. */
 sp_status sp_dir_place(const char *from, const char *path, sp_error *err);
 
+/* Hold the folder against other holders until sp_dir_release() or the process's end. SP_E_ARGUMENT: another one holds it. Where
+ * the file system knows no locks, *hold is -1 and all is well. */
+sp_status sp_dir_hold(int *hold, const char *path, sp_error *err);
+void sp_dir_release(int hold); /* accepts -1 */
+
 #endif

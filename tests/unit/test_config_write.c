@@ -254,10 +254,18 @@ static void a_folder_takes_the_place_of_another(void **state)
     assert_int_equal(symlink(a, inner), 0);
     assert_ok(sp_dir_remove(b, &err), err);
     assert_int_equal(count_names(a), 1);
+    int hold, other;
+    assert_ok(sp_dir_hold(&hold, a, &err), err);
+    assert_int_equal(sp_dir_hold(&other, a, &err), hold < 0 ? SP_OK : SP_E_ARGUMENT);
+    sp_dir_release(hold);
+    assert_ok(sp_dir_hold(&hold, a, &err), err);
+    sp_dir_release(hold);
+    sp_dir_release(-1);
     assert_ok(sp_dir_remove(a, &err), err);
     assert_ok(sp_dir_remove(a, &err), err);
     assert_int_equal(sp_dir_place(a, b, &err), SP_E_NOT_FOUND);
     assert_int_equal(sp_dir_sync(a, &err), SP_E_NOT_FOUND);
+    assert_int_equal(sp_dir_hold(&hold, a, &err), SP_E_NOT_FOUND);
 }
 
 #define FOLDER_TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
