@@ -21,7 +21,7 @@ static const train_args train_defaults = {0, 0, 0, -1, -1, NULL};
 static const sp_arg train_table[] = {
     SP_FLAG_ROW(train_args, resume, "resume", 0, "go on from the newest checkpoint, if there is one"),
     SP_FLAG_ROW(train_args, restart, "restart", 0, "remove the run's checkpoints and begin anew"),
-    SP_FLAG_ROW(train_args, check, "check", 0, "check the configuration and the data, then stop"),
+    SP_FLAG_ROW(train_args, check, "check", 0, "check configuration, data and checkpoints, change nothing"),
     SP_INT_ROW(train_args, n_steps, "stop-after", 0, 1, 1e15,
                "save and stop after this many steps of this call"),
     SP_INT_ROW(train_args, n_threads, "threads", 't', 0, 256, "threads instead of the configuration's"),
@@ -89,6 +89,7 @@ static sp_status train(const train_args *args, const sp_train_config *config, sp
     sp_train_events events = {show_notice, show_step, should_stop, &view};
     sp_start start = args->resume ? SP_START_RESUME : args->restart ? SP_START_RESTART : SP_START_NEW;
     sp_trainer *trainer;
+    if (args->check) start |= SP_START_LOOK;
     SP_TRY(sp_trainer_create(&trainer, config, comm, start, &events, err));
     sp_interrupt_catch_all();
     sp_status status = args->check ? SP_OK : sp_trainer_run(trainer, err);

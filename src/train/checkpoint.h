@@ -29,9 +29,11 @@ sp_status sp_checkpoint_save(const char *run_dir, const sp_parameters *parameter
                              const char *tokenizer_dir, int n_keep, sp_error *err);
 
 /* The newest checkpoint of run_dir that is whole; *path is NULL (and SP_OK) if there is none. Broken ones are skipped and
- * their names appended to `skipped` (newline-separated, with the reason) if it is not NULL. Removes what a kill left half
- * written. */
+ * their names appended to `skipped` (newline-separated, with the reason) if it is not NULL. Changes nothing. */
 sp_status sp_checkpoint_newest(char **path, const char *run_dir, sp_buf *skipped, sp_error *err);
+
+/* Remove what a kill left half written or half removed; only for the run's own process: another one may be writing. */
+sp_status sp_checkpoint_clean(const char *run_dir, sp_error *err);
 
 /* Check every sum, then read. SP_E_FORMAT names file and tensor. `optimizer` may be NULL (weights alone). Only tensors that are
  * local in `parameters` are read. */

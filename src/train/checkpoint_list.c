@@ -49,8 +49,7 @@ static sp_status list_steps(const char *run_dir, int64_t **steps, size_t *n, sp_
     return status;
 }
 
-/* Remove what is being written or removed. */
-static sp_status remove_unfinished(const char *run_dir, sp_error *err)
+sp_status sp_checkpoint_clean(const char *run_dir, sp_error *err)
 {
     sp_names_list list = {NULL, 0, 0};
     sp_status status = sp_dir_list(&list, run_dir, err);
@@ -85,7 +84,6 @@ sp_status sp_checkpoint_newest(char **path, const char *run_dir, sp_buf *skipped
     size_t n;
     sp_status status;
     *path = NULL;
-    SP_TRY(remove_unfinished(run_dir, err));
     SP_GOTO(done, status, list_steps(run_dir, &steps, &n, err));
     while (n > 0 && !*path) {
         sp_train_state state;
@@ -149,5 +147,5 @@ sp_status sp_checkpoint_remove_all(const char *run_dir, sp_error *err)
     sp_status status = SP_OK;
     for (size_t i = 0; status == SP_OK && i < n; i++) status = remove_step(run_dir, steps[i], err);
     sp_free(steps);
-    return status == SP_OK ? remove_unfinished(run_dir, err) : status;
+    return status == SP_OK ? sp_checkpoint_clean(run_dir, err) : status;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/dir.h"
 #include "train/parallel.h"
 #include "train/pass.h"
 
@@ -27,6 +28,7 @@ struct sp_trainer {
     float *loads;    /* (layers, E) */
     sp_train_state state;
     sp_metrics *metrics; /* rank 0 */
+    int hold;            /* rank 0's of the run's folder, -1: none */
     double peak;         /* floating-point operations per second */
     double token_flops, pair_flops;
 };
@@ -423,7 +425,13 @@ static sp_status find_newest(sp_trainer *t, sp_start start, char **path, sp_erro
 {
     const char *out = t->config->out;
     sp_buf skipped = {NULL, 0, 0};
-    sp_status status = start == SP_START_RESTART ? sp_checkpoint_remove_all(out, err) : SP_OK;
+    sp_status status = SP_OK;
+    bool look = start & SP_START_LOOK;
+    start &= ~SP_START_LOOK;
+    if (look && start == SP_START_RESTART) return SP_OK; /* the run would find nothing */
+    if (!look)
+        status =
+            start == SP_START_RESTART ? sp_checkpoint_remove_all(out, err) : sp_checkpoint_clean(out, err);
     if (status == SP_OK) status = sp_checkpoint_newest(path, out, &skipped, err);
     if (status == SP_OK && skipped.len) notice(t, skipped.data);
     if (status == SP_OK && *path && start == SP_START_NEW)
@@ -454,9 +462,15 @@ done:
     return status;
 }
 
+/* The run's folder, for this run alone. */
+static sp_status hold_folder(sp_trainer *t, sp_error *err)
+{
+    SP_TRY(sp_dir_create(t->config->out, err));
+    return sp_dir_hold(&t->hold, t->config->out, err);
+}
+
 static sp_status open_metrics(sp_trainer *t, sp_error *err)
 {
-    if (!is_first_rank(t)) return SP_OK;
     char *path = sp_path_join(t->config->out, "metrics.jsonl");
     if (!path) return sp_fail_nomem(err, "metrics", 0);
     sp_status status = sp_metrics_open(&t->metrics, path, t->state.step, err);
@@ -467,7 +481,8 @@ static sp_status open_metrics(sp_trainer *t, sp_error *err)
 static sp_status set_up(sp_trainer *t, sp_start start, sp_error *err)
 {
     const sp_train_config *c = t->config;
-    if (is_first_rank(t)) SP_TRY(sp_dir_create(c->out, err));
+    bool writes = is_first_rank(t) && !(start & SP_START_LOOK);
+    if (writes) SP_TRY(hold_folder(t, err));
     SP_TRY(open_data(t, err));
     SP_TRY(allocate(t, err));
     sp_parameters_draw(t->parameters, c->seed, c->init_deviation, c->scale_residual);
@@ -475,7 +490,7 @@ static sp_status set_up(sp_trainer *t, sp_start start, sp_error *err)
     t->state.seed = c->seed;
     t->state.fingerprint = sp_train_config_fingerprint(c);
     SP_TRY(load_newest(t, start, err));
-    return open_metrics(t, err);
+    return writes ? open_metrics(t, err) : SP_OK;
 }
 
 sp_status sp_trainer_create(sp_trainer **trainer, const sp_train_config *config, sp_comm *comm,
@@ -486,6 +501,7 @@ sp_status sp_trainer_create(sp_trainer **trainer, const sp_train_config *config,
     if (!t) return sp_fail_nomem(err, "trainer", sizeof *t);
     t->config = config;
     t->comm = comm;
+    t->hold = -1;
     if (events) t->events = *events;
     sp_status status = set_up(t, start, err);
     if (status == SP_OK)
@@ -499,6 +515,7 @@ void sp_trainer_destroy(sp_trainer *t)
 {
     if (!t) return;
     sp_metrics_close(t->metrics);
+    sp_dir_release(t->hold);
     sp_parallel_destroy(t->parallel);
     sp_optimizer_destroy(t->optimizer);
     sp_parameters_destroy(t->parameters);

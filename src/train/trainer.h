@@ -12,11 +12,13 @@
 
 typedef struct sp_trainer sp_trainer;
 
-/* How a run begins in a folder that may hold checkpoints. */
+/* How a run begins in a folder that may hold checkpoints. SP_START_LOOK, or'ed to one of the others, writes and removes nothing:
+ * such a trainer tells what the run would begin with, also while another process runs, and takes no steps. */
 typedef enum sp_start {
     SP_START_NEW,     /* SP_E_ARGUMENT if there are any */
     SP_START_RESUME,  /* from the newest whole one; from the beginning if there is none */
     SP_START_RESTART, /* remove them first */
+    SP_START_LOOK = 4,
 } sp_start;
 
 /* What the caller hears of a run. Functions may be NULL. */
@@ -28,7 +30,8 @@ typedef struct sp_train_events {
     void *ctx;
 } sp_train_events;
 
-/* The configuration must outlive the trainer; comm may be NULL. Errors: those of shards, tokenizer, checkpoints; SP_E_ARGUMENT. */
+/* The configuration must outlive the trainer; comm may be NULL. Errors: those of shards, tokenizer, checkpoints; SP_E_ARGUMENT,
+ * also where another process trains into the folder. */
 sp_status sp_trainer_create(sp_trainer **trainer, const sp_train_config *config, sp_comm *comm,
                             sp_start start, const sp_train_events *events, sp_error *err);
 void sp_trainer_destroy(sp_trainer *trainer); /* accepts NULL */

@@ -468,11 +468,14 @@ static void leftovers_are_removed_and_strangers_stay(void **state)
     assert_ok(sp_dir_create(join(f, "step-7"), &err), err);
     assert_ok(sp_dir_create(join(f, "step-00000009-mine"), &err), err);
     assert_string_equal(newest(f, NULL), "");
+    assert_true(sp_file_exists(join(f, ".step-00000007.tmp"))); /* looking changes nothing */
+    assert_ok(sp_checkpoint_clean(f->dir, &err), err);
     assert_false(sp_file_exists(join(f, ".step-00000007.tmp")));
     assert_ok(sp_checkpoint_remove_all(f->dir, &err), err);
     assert_true(sp_file_exists(join(f, "step-7")));
     assert_true(sp_file_exists(join(f, "step-00000009-mine")));
     char *path;
+    assert_ok(sp_checkpoint_clean("/tmp/sp-no-such-folder", &err), err);
     assert_ok(sp_checkpoint_newest(&path, "/tmp/sp-no-such-folder", NULL, &err), err);
     assert_null(path);
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "train/trainer.h"
 
 #define N_DOCUMENTS 60
@@ -152,6 +153,42 @@ static void a_loss_that_is_no_number_changes_nothing(void **state)
     close_bench(&b);
 }
 
+/* Nobody else trains into a run's folder; looking is allowed and changes nothing. */
+static void a_folder_has_one_run_and_lookers(void **state)
+{
+    (void)state;
+    bench b;
+    char metrics[128], half[128];
+    sp_error err = SP_ERROR_NONE;
+    sp_trainer *other;
+    open_bench(&b, 1, 8);
+    b.config.stop_at = 1;
+    assert_ok(sp_trainer_run(b.trainer, &err), err);
+    snprintf(metrics, sizeof metrics, "%s/metrics.jsonl", b.config.out);
+    snprintf(half, sizeof half, "%s/.step-00000009.tmp", b.config.out);
+    assert_ok(sp_dir_create(half, &err), err);
+    assert_int_equal(sp_trainer_create(&other, &b.config, NULL, SP_START_RESUME, NULL, &err), SP_E_ARGUMENT);
+    assert_non_null(strstr(err.text, "another process"));
+    assert_int_equal(sp_trainer_create(&other, &b.config, NULL, SP_START_LOOK | SP_START_NEW, NULL, &err),
+                     SP_E_ARGUMENT);
+    assert_non_null(strstr(err.text, "holds checkpoints"));
+    const sp_start starts[] = {SP_START_RESTART, SP_START_RESUME};
+    for (int i = 0; i < 2; i++) {
+        assert_ok(sp_trainer_create(&other, &b.config, NULL, SP_START_LOOK | starts[i], NULL, &err), err);
+        assert_int_equal(sp_trainer_state(other)->step, i);
+        sp_trainer_destroy(other);
+    }
+    sp_buf text = {NULL, 0, 0};
+    assert_ok(sp_file_read(&text, metrics, 1 << 20, &err), err);
+    assert_true(text.len > 0);
+    sp_buf_clear(&text);
+    assert_true(sp_file_exists(half));
+    sp_trainer_destroy(b.trainer);
+    assert_ok(sp_trainer_create(&b.trainer, &b.config, NULL, SP_START_RESUME, NULL, &err), err);
+    assert_false(sp_file_exists(half));
+    close_bench(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +196,7 @@ int main(void)
         cmocka_unit_test(passes_add_up_to_the_step),
         cmocka_unit_test(the_loss_falls_and_biases_move_by_the_rate),
         cmocka_unit_test(a_loss_that_is_no_number_changes_nothing),
+        cmocka_unit_test(a_folder_has_one_run_and_lookers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
