@@ -205,7 +205,8 @@ static void add_to_group(evaluation *e, const item *it, const char *kind)
         if (g->task != it->task || !g->kind != !kind) continue;
         if (!kind || strcmp(g->kind, kind) == 0) break;
     }
-    if (k == GROUPS_MAX) return; /* more kinds than any task has: the task's own row still counts them */
+    /* more kinds than any task has: the tasks' own rows, for which there is always room, still count them */
+    if (k == e->n_groups && k >= (size_t)(kind ? GROUPS_MAX - SP_TASK_COUNT : GROUPS_MAX)) return;
     if (k == e->n_groups) e->groups[e->n_groups++] = (group){.task = it->task, .kind = kind};
     group *g = &e->groups[k];
     g->n++;

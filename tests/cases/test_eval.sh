@@ -36,6 +36,12 @@ has_out 'countdown         1        0    0.00 %    0.00-79.35'
 has_out '12 replies of '
 has_out 'c.jsonl:1  '
 has_out '<think>'
+# more kinds than there is room for leave no task without its row
+awk '{ for (i = 0; i < 300; i++) { line = $0; sub(/"kind": "[^"]*"/, "\"kind\": \"k" i "\"", line); print line } exit }' "$tmp/mul.jsonl" > "$tmp/kinds.jsonl"
+grep '"task": "word"' "$tmp/c.jsonl" >> "$tmp/kinds.jsonl"
+run "$SPUTNIK" eval "$tmp/model.gguf" "$tmp/kinds.jsonl" --max-tokens 1 --kinds
+expect_rc 0
+has_out 'word              1 '
 for threads in 1 3; do
     run "$SPUTNIK" eval "$tmp/model.gguf" "$tmp/c.jsonl" --max-tokens 24 -t $threads --json --kinds --failures 100
     expect_rc 0
