@@ -33,6 +33,8 @@ typedef struct train_view {
     const sp_train_config *config;
     int64_t n_steps;        /* of this call */
     double validation_loss; /* the last one */
+    double shown, pace;     /* when a line was shown; seconds per step lately, 0 before the second line */
+    int64_t shown_step;
 } train_view;
 
 static void show_notice(void *ctx, const char *text)
@@ -45,8 +47,16 @@ static void show_step(void *ctx, const sp_step_metrics *m)
 {
     train_view *view = ctx;
     char line[256];
+    double now = sp_cli_seconds();
     if (m->validation_loss >= 0) view->validation_loss = m->validation_loss;
-    sp_progress_options options = {view->config->stop_at, view->validation_loss, -1.0, 160};
+    if (view->shown_step > 0) {
+        double pace = (now - view->shown) / (double)(m->step - view->shown_step);
+        view->pace += (pace - view->pace) * (view->pace > 0 ? 0.3 : 1.0);
+    }
+    view->shown = now;
+    view->shown_step = m->step;
+    double left = view->pace > 0 ? view->pace * (double)(view->config->stop_at - m->step) : -1.0;
+    sp_progress_options options = {view->config->stop_at, view->validation_loss, left, 160};
     sp_progress_line_format(line, sizeof line, m, &options);
     puts(line);
     fflush(stdout);
@@ -85,7 +95,7 @@ static int write_report(const char *html, char *const *folders, int n)
 
 static sp_status train(const train_args *args, const sp_train_config *config, sp_comm *comm, sp_error *err)
 {
-    train_view view = {args, config, 0, -1.0};
+    train_view view = {.args = args, .config = config, .validation_loss = -1.0};
     sp_train_events events = {show_notice, show_step, should_stop, &view};
     sp_start start = args->resume ? SP_START_RESUME : args->restart ? SP_START_RESTART : SP_START_NEW;
     sp_trainer *trainer;

@@ -4,10 +4,12 @@
 #include "train/trainer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/dir.h"
+#include "text/tokenizer.h"
 #include "train/parallel.h"
 #include "train/pass.h"
 
@@ -48,6 +50,13 @@ static bool is_first_rank(const sp_trainer *t)
 static void notice(const sp_trainer *t, const char *text)
 {
     if (t->events.on_notice && is_first_rank(t)) t->events.on_notice(t->events.ctx, text);
+}
+
+static void notice_path(const sp_trainer *t, const char *what, const char *path)
+{
+    char text[4200];
+    snprintf(text, sizeof text, "%s %s", what, path);
+    notice(t, text);
 }
 
 static int64_t layers_of(const sp_hparams *hp)
@@ -310,7 +319,9 @@ static sp_status after_step(sp_trainer *t, sp_step_metrics *m, bool stop, sp_err
         t->events.on_step(t->events.ctx, m);
     if (!stop && !is_due(m->step, c->checkpoint_every, steps)) return SP_OK;
     SP_TRY(save(t, err));
-    return write_report(t, err);
+    SP_TRY(write_report(t, err));
+    if (stop || m->step == steps) notice_path(t, "checkpoints and report.html are in", c->out);
+    return SP_OK;
 }
 
 /* Any process may have been told to stop. */
@@ -336,6 +347,8 @@ static sp_status name_checkpoint(const sp_trainer *t, sp_status status, sp_error
 sp_status sp_trainer_run(sp_trainer *t, sp_error *err)
 {
     bool stop = false;
+    if (t->state.step >= t->config->stop_at)
+        notice(t, "the run is complete; a larger schedule.steps goes on");
     while (t->state.step < t->config->stop_at && !stop) {
         sp_step_metrics m;
         sp_status status = sp_trainer_step(t, &m, err);
@@ -379,6 +392,22 @@ static sp_status check_vocabulary(const sp_loader *loader, const sp_source *sour
     return SP_OK;
 }
 
+/* Ids mean what the tokenizer says that goes into checkpoints. One that a config.json beside it has padded cannot be compared. */
+static sp_status check_tokenizer(const sp_train_config *c, const sp_shard *shard, sp_error *err)
+{
+    sp_tokenizer *tokenizer;
+    uint8_t hash[32];
+    if (!c->tokenizer) return SP_OK;
+    SP_TRY(sp_tokenizer_open(&tokenizer, c->tokenizer, err));
+    sp_vocab_hash(hash, tokenizer);
+    bool same_size = (int64_t)sp_tokenizer_size(tokenizer) == (int64_t)shard->vocab_size;
+    sp_tokenizer_close(tokenizer);
+    if (!same_size || memcmp(hash, shard->vocab_hash, sizeof hash) == 0) return SP_OK;
+    return sp_fail(err, SP_E_ARGUMENT,
+                   "%s was packed with another vocabulary than data.tokenizer's, %s; pack it again",
+                   c->train[0].path, c->tokenizer);
+}
+
 static sp_status open_data(sp_trainer *t, sp_error *err)
 {
     const sp_train_config *c = t->config;
@@ -389,6 +418,7 @@ static sp_status open_data(sp_trainer *t, sp_error *err)
                                    .pad = 0};
     SP_TRY(sp_loader_open(&t->loader, c->train, c->n_train, &t->shape, err));
     SP_TRY(check_vocabulary(t->loader, c->train, c->n_train, c->hp.vocab_size, err));
+    SP_TRY(check_tokenizer(c, sp_loader_shard(t->loader, 0), err));
     if (c->n_validation == 0) return SP_OK;
     SP_TRY(sp_loader_open(&t->validation, c->validation, c->n_validation, &t->shape, err));
     SP_TRY(check_vocabulary(t->validation, c->validation, c->n_validation, c->hp.vocab_size, err));
@@ -456,7 +486,7 @@ static sp_status load_newest(sp_trainer *t, sp_start start, sp_error *err)
                          "%s belongs to a run with another model, data, optimizer or seed", t->config->out);
         goto done;
     }
-    notice(t, path);
+    notice_path(t, "going on from", path);
 done:
     sp_free(path);
     return status;
