@@ -12,6 +12,7 @@
 #include "data/task.h"
 #include "data/tokenizer_write.h"
 #include "text/pretoken.h"
+#include "text/tokenizer.h"
 
 typedef struct data_args {
     int64_t n_threads, vocab_size, min_count, seed, seq, batch, step, ranks, rank;

@@ -3,7 +3,6 @@
 #include "data/pack.h"
 
 #include "base/permute.h"
-#include "base/sha256.h"
 #include "text/utf8.h"
 
 enum { WAVE = 256 };
@@ -146,25 +145,4 @@ sp_status sp_pack_corpus(sp_shard_builder *builder, const sp_corpus *corpus, con
     }
     sp_free(w);
     return status;
-}
-
-static void add_u32(sp_sha256 *sha, uint32_t value)
-{
-    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
-                        (uint8_t)(value >> 24)};
-    sp_sha256_add(sha, bytes, sizeof bytes);
-}
-
-void sp_vocab_hash(uint8_t hash[32], const sp_tokenizer *tokenizer)
-{
-    sp_sha256 sha;
-    sp_sha256_init(&sha);
-    add_u32(&sha, (uint32_t)sp_tokenizer_size(tokenizer));
-    for (int32_t id = 0; id < sp_tokenizer_size(tokenizer); id++) {
-        size_t len = 0;
-        const char *piece = sp_tokenizer_piece(tokenizer, id, &len);
-        add_u32(&sha, (uint32_t)len);
-        if (len) sp_sha256_add(&sha, piece, len);
-    }
-    sp_sha256_end(&sha, hash);
 }

@@ -34,9 +34,6 @@ typedef struct sp_pack_counts {
 sp_status sp_pack_corpus(sp_shard_builder *builder, const sp_corpus *corpus, const sp_pack_options *options,
                          sp_pack_counts *counts, sp_error *err);
 
-/* SHA-256 over the vocabulary: the number of ids, then each id's length and bytes. A shard carries it. */
-void sp_vocab_hash(uint8_t hash[32], const sp_tokenizer *tokenizer);
-
 /* The documents that one corpus document gives. */
 typedef struct sp_packed {
     sp_tokens tokens;

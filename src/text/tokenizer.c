@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/sha256.h"
+
 sp_status sp_tokens_append(sp_tokens *tokens, const int32_t *ids, size_t n, sp_error *err)
 {
     if (n > tokens->cap - tokens->n) {
@@ -150,4 +152,25 @@ size_t sp_tokenizer_merge_count(const sp_tokenizer *t)
 const sp_bpe_merge *sp_tokenizer_merge_at(const sp_tokenizer *t, size_t rank)
 {
     return &t->bpe.merges[rank];
+}
+
+static void add_u32(sp_sha256 *sha, uint32_t value)
+{
+    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
+                        (uint8_t)(value >> 24)};
+    sp_sha256_add(sha, bytes, sizeof bytes);
+}
+
+void sp_vocab_hash(uint8_t hash[32], const sp_tokenizer *tokenizer)
+{
+    sp_sha256 sha;
+    sp_sha256_init(&sha);
+    add_u32(&sha, (uint32_t)sp_tokenizer_size(tokenizer));
+    for (int32_t id = 0; id < sp_tokenizer_size(tokenizer); id++) {
+        size_t len = 0;
+        const char *piece = sp_tokenizer_piece(tokenizer, id, &len);
+        add_u32(&sha, (uint32_t)len);
+        if (len) sp_sha256_add(&sha, piece, len);
+    }
+    sp_sha256_end(&sha, hash);
 }

@@ -68,6 +68,9 @@ sp_status sp_tokenizer_from_tiktoken(sp_tokenizer **tokenizer, const sp_tokenize
 /* True if the file does not name its pre-tokenizer, so that one was chosen by the vocabulary. */
 bool sp_tokenizer_pre_is_assumed(const sp_tokenizer *tokenizer);
 
+/* SHA-256 over the vocabulary: the number of ids, then each id's length and bytes. Token shards carry it. */
+void sp_vocab_hash(uint8_t hash[32], const sp_tokenizer *tokenizer);
+
 /* For writers of GGUF files: the type number of an id, and the merges in rank order. The texts that files
  * carry are sp_tokenizer_piece through sp_byte_chars_encode for ordinary tokens and as they are for added
  * ones. */

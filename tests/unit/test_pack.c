@@ -9,6 +9,7 @@
 #include "train/loader.h"
 #include "data/pack.h"
 #include "base/permute.h"
+#include "text/tokenizer.h"
 
 static char folder[] = "/tmp/sputnik-pack.XXXXXX";
 static sp_tokenizer *tokenizer;
