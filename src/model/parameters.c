@@ -222,6 +222,26 @@ static sp_status read_values(sp_parameters *p, const sp_parameter *q, const sp_a
     return SP_OK;
 }
 
+/* What the tensors' shapes do not tell: more layers than are read, and how rows divide into heads. */
+static sp_status check_model(const sp_hparams *own, const sp_archive *archive, sp_error *err)
+{
+    sp_hparams hp;
+    SP_TRY(sp_hparams_from_archive(&hp, archive, err));
+    const struct {
+        const char *key;
+        int32_t own, found;
+    } rows[] = {
+        {"num_hidden_layers", own->num_hidden_layers, hp.num_hidden_layers},
+        {"num_attention_heads", own->num_attention_heads, hp.num_attention_heads},
+        {"num_key_value_heads", own->num_key_value_heads, hp.num_key_value_heads},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].own != rows[i].found)
+            return sp_fail(err, SP_E_FORMAT, "%s is %d, expected %d", rows[i].key, rows[i].found,
+                           rows[i].own);
+    return SP_OK;
+}
+
 sp_status sp_parameters_read(sp_parameters *parameters, const char *path, sp_error *err)
 {
     sp_archive *archive;
@@ -230,6 +250,7 @@ sp_status sp_parameters_read(sp_parameters *parameters, const char *path, sp_err
     if (sp_archive_container(archive) != SP_CONTAINER_HF)
         status =
             sp_fail(err, SP_E_UNSUPPORTED, "a run begins with a Hugging Face folder, not with a GGUF file");
+    if (status == SP_OK) status = check_model(&parameters->hp, archive, err);
     for (size_t i = 0; status == SP_OK && i < parameters->n_items; i++)
         if (parameters->items[i].tensor)
             status = read_values(parameters, &parameters->items[i], archive, err);

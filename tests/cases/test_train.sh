@@ -81,6 +81,13 @@ run "$SPUTNIK" train "$tmp/child.json"
 expect_rc 0
 begin=$(sed -n '1s/.*"loss": *\([0-9.]*\).*/\1/p' "$tmp/child/metrics.jsonl")
 awk "BEGIN { exit !($begin < $first - 0.2) }" || fail "a run goes on from given weights ($first, $begin)"
+for change in 'num_hidden_layers": 2/num_hidden_layers": 1' 'num_attention_heads": 2/num_attention_heads": 1'; do
+    config child3 2 ', "init": "whole/step-00000008"'
+    sed -i "s/$change/" "$tmp/child3.json"
+    run "$SPUTNIK" train "$tmp/child3.json"
+    expect_rc 1
+    has_err "${change%%\"*} is 2, expected 1"
+done
 config child2 2 ', "init": "tok"'
 run "$SPUTNIK" train "$tmp/child2.json"
 expect_rc 1
@@ -169,7 +176,14 @@ for key in train validation; do
     expect_rc 1
     has_err 'more.shard: its vocabulary has 400 ids, the model only 300'
 done
-sed -i 's/"model_type"/"vocab_size": 400, "model_type"/' "$tmp/alien.json"
+run "$SPUTNIK" data tokenizer "$tmp/same" CHANGELOG.md --vocab-size 300 --pre deepseek-llm
+config alien 8
+sed -i 's/"tokenizer": "tok"/"tokenizer": "same"/' "$tmp/alien.json"
+run "$SPUTNIK" train "$tmp/alien.json"
+expect_rc 1
+has_err "another vocabulary than data.tokenizer's"
+config alien 8
+sed -i 's/"validation": \["train.shard"\]/"validation": ["more.shard"]/; s/"model_type"/"vocab_size": 400, "model_type"/' "$tmp/alien.json"
 run "$SPUTNIK" train "$tmp/alien.json"
 expect_rc 1
 has_err 'were packed with different vocabularies'
