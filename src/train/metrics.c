@@ -48,7 +48,8 @@ static sp_status keep_lines(sp_writer *writer, const sp_map *map, const char *pa
         sp_status status = read_step(at, n, &line_step, err);
         if (status == SP_E_FORMAT && !newline) break;
         if (status != SP_OK)
-            return sp_fail_prefix(err, status, "metrics: \"%s\" line %lld", path, (long long)number);
+            return sp_fail_prefix(err, status, "metrics: \"%s\" line %lld (remove it, or the file)", path,
+                                  (long long)number);
         if (line_step <= step) {
             SP_TRY(sp_writer_write(writer, at, n, err));
             SP_TRY(sp_writer_write(writer, "\n", 1, err));
