@@ -464,10 +464,13 @@ static sp_status find_newest(sp_trainer *t, sp_start start, char **path, sp_erro
             start == SP_START_RESTART ? sp_checkpoint_remove_all(out, err) : sp_checkpoint_clean(out, err);
     if (status == SP_OK) status = sp_checkpoint_newest(path, out, &skipped, err);
     if (status == SP_OK && skipped.len) notice(t, skipped.data);
-    if (status == SP_OK && *path && start == SP_START_NEW)
+    if (status == SP_OK && (*path || skipped.len) && start == SP_START_NEW)
         status =
             sp_fail(err, SP_E_ARGUMENT,
                     "%s holds checkpoints; --resume goes on from the newest, --restart begins anew", out);
+    else if (status == SP_OK && !*path &&
+             skipped.len) /* a kill leaves none: beginning anew is not ours to choose */
+        status = sp_fail(err, SP_E_FORMAT, "%s: no checkpoint is whole; --restart begins anew", out);
     sp_buf_clear(&skipped);
     return status;
 }

@@ -15,8 +15,8 @@ typedef struct sp_trainer sp_trainer;
 /* How a run begins in a folder that may hold checkpoints. SP_START_LOOK, or'ed to one of the others, writes and removes nothing:
  * such a trainer tells what the run would begin with, also while another process runs, and takes no steps. */
 typedef enum sp_start {
-    SP_START_NEW,     /* SP_E_ARGUMENT if there are any */
-    SP_START_RESUME,  /* from the newest whole one; from the beginning if there is none */
+    SP_START_NEW, /* SP_E_ARGUMENT if there are any */
+    SP_START_RESUME, /* from the newest whole one, SP_E_FORMAT if none is whole; from the beginning if there are none */
     SP_START_RESTART, /* remove them first */
     SP_START_LOOK = 4,
 } sp_start;

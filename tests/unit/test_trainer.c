@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "train/trainer.h"
@@ -186,6 +187,14 @@ static void a_folder_has_one_run_and_lookers(void **state)
     sp_trainer_destroy(b.trainer);
     assert_ok(sp_trainer_create(&b.trainer, &b.config, NULL, SP_START_RESUME, NULL, &err), err);
     assert_false(sp_file_exists(half));
+    sp_trainer_destroy(b.trainer);
+    snprintf(half, sizeof half, "%s/step-00000001/training.json", b.config.out);
+    assert_int_equal(truncate(half, 40), 0);
+    assert_int_equal(sp_trainer_create(&b.trainer, &b.config, NULL, SP_START_RESUME, NULL, &err),
+                     SP_E_FORMAT);
+    assert_non_null(strstr(err.text, "no checkpoint is whole"));
+    assert_true(sp_file_exists(half));
+    assert_int_equal(sp_trainer_create(&b.trainer, &b.config, NULL, SP_START_NEW, NULL, &err), SP_E_ARGUMENT);
     close_bench(&b);
 }
 
