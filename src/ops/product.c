@@ -14,12 +14,13 @@
 #include <limits.h>
 #include <pthread.h>
 
-/* Tiles are at most MAX_SIDE tall and wide: every tile packs its operands anew, which costs 20 % at 64 and 4 % at
- * 256. Products are halved along their longer side until a tile is at most 1 / PARTS of the whole list's work, so
- * that some threads share it evenly, or its sides are below twice MIN_SIDE. */
-#define MAX_SIDE 512
-#define MIN_SIDE 64
-#define PARTS 16
+/* Every tile packs its operands anew, so tiles are as wide as C where that is at most MAX_WIDE: 256 x 768 runs at
+ * 99 GFLOP/s here, 256 x 256 at 86, 64 x 64 at 74. A product is cut until a tile is at most 1 / PARTS of the whole
+ * list's work, so that some threads share it evenly: first in height, down to MIN_SIDE, then in width. */
+#define MAX_TALL 512
+#define MAX_WIDE 1024
+#define MIN_SIDE 128
+#define PARTS 8
 /* Tile borders are multiples of this: whole registers of C for the BLAS. */
 #define SIDE_STEP 16
 
@@ -47,15 +48,16 @@ static int64_t border(int64_t n, int64_t count, int64_t i)
 
 static cut cut_product(const sp_product *p, sp_products_mode mode, double most, int64_t first)
 {
-    cut c = {p, mode, (p->m + MAX_SIDE - 1) / MAX_SIDE, (p->n + MAX_SIDE - 1) / MAX_SIDE, first};
+    cut c = {p, mode, (p->m + MAX_TALL - 1) / MAX_TALL, (p->n + MAX_WIDE - 1) / MAX_WIDE, first};
     while (c.down > 0 && c.across > 0) {
         int64_t tall = p->m / c.down, wide = p->n / c.across;
         if ((double)tall * (double)wide * (double)p->k <= most) break;
-        if (tall < 2 * MIN_SIDE && wide < 2 * MIN_SIDE) break;
-        if (tall >= wide)
+        if (tall >= 2 * MIN_SIDE)
             c.down *= 2;
-        else
+        else if (wide >= 2 * MIN_SIDE)
             c.across *= 2;
+        else
+            break;
     }
     return c;
 }
