@@ -25,6 +25,7 @@ typedef struct operand {
 /* Nearest value of E4M3 for |x| <= 448, ties to even. */
 static inline float round_e4m3(float x)
 {
+    if (x != x) return x;
     if (fabsf(x) < E4M3_NORMAL) return (x + E4M3_MAGIC) - E4M3_MAGIC;
     uint32_t u;
     memcpy(&u, &x, sizeof u);

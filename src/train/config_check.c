@@ -22,7 +22,7 @@ static void fill_defaults(sp_train_config *c, const sp_json *root)
         c->micro_rows = PASS_ROWS;
         while (s->rows % c->micro_rows || s->rows_first % c->micro_rows) c->micro_rows--;
     }
-    s->rows_multiple = c->micro_rows; /* several processes multiply it */
+    s->rows_multiple = c->micro_rows;
 }
 
 /* A key of one kind is refused beside another kind: it would have no effect. */

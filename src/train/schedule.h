@@ -25,7 +25,7 @@ typedef struct sp_schedule {
     double first_drop, second_drop; /* multistep: 0.8, 0.9 */
     int64_t rows_first,
         rows; /* rows per step: from rows_first in equal jumps to `rows` over rows_ramp of the run */
-    int64_t rows_multiple; /* every step's rows are a multiple of this (micro-batch x ranks) */
+    int64_t rows_multiple; /* every step's rows are a multiple of this (rows of a pass) */
     double rows_ramp;      /* V3: 0.469 / 14.8; 0: `rows` from the start */
     double mtp_weight, mtp_later_weight, mtp_later_from; /* V3: 0.3, 0.1, 10 / 14.8 */
     double bias_rate, bias_rate_until;                   /* V3: 0.001, 14.3 / 14.8; 0 afterwards */

@@ -519,10 +519,10 @@ static sp_status set_up(sp_trainer *t, sp_start start, sp_error *err)
     SP_TRY(open_data(t, err));
     SP_TRY(allocate(t, err));
     sp_parameters_draw(t->parameters, c->seed, c->init_deviation, c->scale_residual);
-    if (c->init) SP_TRY(sp_parameters_read(t->parameters, c->init, err));
     t->state.seed = c->seed;
     t->state.fingerprint = sp_train_config_fingerprint(c);
     SP_TRY(load_newest(t, start, err));
+    if (c->init && t->state.step == 0) SP_TRY(sp_parameters_read(t->parameters, c->init, err));
     return writes ? open_metrics(t, err) : SP_OK;
 }
 
