@@ -8,6 +8,6 @@ model=${1:-nano}
 out=${2:-build/nano}
 mkdir -p "$out"
 for task in add sub mul div compare sort count reverse parity countdown word talk; do
-    "$sputnik" data generate "$out/test-$task.jsonl" --task "$task" --count 1000 --seed 3 --split test > /dev/null
+    "$sputnik" data generate "$out/test-$task.jsonl" --task "$task" --count 1000 --seed 11 --split test > /dev/null
     "$sputnik" eval "$model" "$out/test-$task.jsonl" --kinds
 done

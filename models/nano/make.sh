@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Makes nano.gguf, the model that comes with Sputnik, from nothing: exercises from seeds, a vocabulary, token shards, training,
 # conversion, and its accuracy on exercises that training never saw. A call that was stopped goes on where it was.
-#   usage: models/nano/make.sh [FOLDER]     (build/nano)     SPUTNIK: the program (build/default/sputnik)
+#   usage: models/nano/make.sh [FOLDER]     (build/nano; relative to the source tree)     SPUTNIK: the program (build/default/sputnik)
 set -eu
 cd "$(dirname "$0")/../.."
 sputnik=${SPUTNIK:-build/default/sputnik}
@@ -21,11 +21,15 @@ lessons() {
 }
 lessons train1 --count 260000 --seed 1
 lessons train2 --count 60000 --seed 4
-lessons hard --count 110000 --seed 5 --even --task countdown,sort,reverse,count,div,compare
+lessons hard2 --count 110000 --seed 5 --even --task countdown,sort,reverse,count,div,compare
+lessons train3 --count 30000 --seed 6
+lessons hard3 --count 50000 --seed 7 --even \
+    --task sort:5,sort:5,sort:6,sort:4,div:2x2,div:3x2,div:4x2,countdown:4,count,reverse
 lessons validation --count 3000 --seed 2 --split test
 
-cp models/nano/stage1.json models/nano/stage2.json "$out"
-"$sputnik" train "$out/stage1.json" --resume
-"$sputnik" train "$out/stage2.json" --resume
-"$sputnik" convert "$out/stage2/step-00002500" "$out/nano.gguf" --type q8_0 --name sputnik-nano --temp 0
+cp models/nano/stage?.json "$out"
+for stage in 1 2 3; do
+    "$sputnik" train "$out/stage$stage.json" --resume
+done
+"$sputnik" convert "$out/stage3/step-00000900" "$out/nano.gguf" --type q8_0 --name sputnik-nano --temp 0
 SPUTNIK=$sputnik sh models/nano/grade.sh "$out/nano.gguf" "$out"
