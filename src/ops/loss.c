@@ -8,8 +8,10 @@
 #include <math.h>
 #include <string.h>
 
-/* Logits that exist at a time: 16 MiB. */
+/* Logits that exist at a time: 16 MiB. A recorded pass whose logits fit in 32 MiB keeps them as probabilities instead
+ * of computing them again. */
 #define CHUNK_FLOATS ((int64_t)1 << 22)
+#define KEEP_FLOATS ((int64_t)1 << 23)
 
 /* --- negative log-likelihood ------------------------------------------------------------------------------
  */
@@ -17,6 +19,7 @@
 typedef struct nll_saved {
     const int32_t *targets; /* (T) */
     float *lse;             /* (T) log of the sum of exp(logits) */
+    sp_tensor *kept;        /* (T, V) probabilities, NULL if they are computed again */
 } nll_saved;
 
 typedef struct nll_job {
@@ -61,7 +64,9 @@ static void nll_rows(void *ctx, size_t begin, size_t end, int thread)
         if (target < 0) continue;
         assert((size_t)target < n);
         float *logits = sp_ops_row(job->logits, i), hit = logits[target], top = k->max(n, logits);
-        double lse = top + log((double)k->exp_sum(n, top, logits));
+        float sum = k->exp_sum(n, top, logits);
+        double lse = top + log((double)sum);
+        if (job->saved->kept) k->scale(n, 1.0f / sum, logits);
         job->saved->lse[t] = (float)lse;
         job->y[t] = (float)(lse - hit);
     }
@@ -82,7 +87,7 @@ static void nll_gradient_rows(void *ctx, size_t begin, size_t end, int thread)
             memset(d, 0, n * sizeof *d);
             continue;
         }
-        k->exp_sum(n, job->saved->lse[t], d);
+        if (!job->saved->kept) k->exp_sum(n, job->saved->lse[t], d);
         d[target] -= 1.0f;
         k->scale(n, job->dy[t], d);
     }
@@ -91,14 +96,16 @@ static void nll_gradient_rows(void *ctx, size_t begin, size_t end, int thread)
 static void backward_nll(sp_ops *ops, const sp_node *node)
 {
     const sp_tensor *hidden = node->inputs[0], *head = node->inputs[1];
+    const nll_saved *saved = node->saved;
     bool fresh;
     float *dw = sp_tape_grad(ops, head), *dx = sp_tape_grad_fresh(ops, hidden, &fresh);
     int64_t n_rows = sp_tensor_rows(hidden), n_in = sp_tensor_cols(hidden), n_out = sp_tensor_rows(head);
-    int64_t chunk = chunk_rows(n_rows, n_out);
+    int64_t chunk = saved->kept ? n_rows : chunk_rows(n_rows, n_out);
     for (int64_t first = 0; first < n_rows; first += chunk) {
         int64_t n = n_rows - first < chunk ? n_rows - first : chunk;
         sp_arena_mark mark = sp_arena_save(ops->arena);
-        nll_job job = {ops, node->saved, first, chunk_logits(ops, hidden, head, first, n), NULL, node->grad};
+        nll_job job = {ops, saved, first, saved->kept, NULL, node->grad};
+        if (!job.logits) job.logits = chunk_logits(ops, hidden, head, first, n);
         if (!job.logits) return;
         sp_pool_run(ops->pool, (size_t)n, 1, nll_gradient_rows, &job);
         const float *dy = job.logits->data;
@@ -111,23 +118,36 @@ static void backward_nll(sp_ops *ops, const sp_node *node)
     }
 }
 
+/* Losses of rows in chunks, or of all at once and keeping them; false when out of memory. */
+static bool run_nll(sp_ops *ops, const sp_tensor *hidden, const sp_tensor *head, nll_saved *now, float *y)
+{
+    int64_t n_rows = sp_tensor_rows(hidden), chunk = chunk_rows(n_rows, sp_tensor_rows(head));
+    if (ops->tape && n_rows * sp_tensor_rows(head) <= KEEP_FLOATS) {
+        now->kept = chunk_logits(ops, hidden, head, 0, n_rows);
+        nll_job job = {ops, now, 0, now->kept, y, NULL};
+        if (now->kept) sp_pool_run(ops->pool, (size_t)n_rows, 1, nll_rows, &job);
+        return now->kept != NULL;
+    }
+    for (int64_t first = 0; first < n_rows; first += chunk) {
+        int64_t n = n_rows - first < chunk ? n_rows - first : chunk;
+        sp_arena_mark mark = sp_arena_save(ops->arena);
+        nll_job job = {ops, now, first, chunk_logits(ops, hidden, head, first, n), y, NULL};
+        if (!job.logits) return false;
+        sp_pool_run(ops->pool, (size_t)n, 1, nll_rows, &job);
+        sp_arena_restore(ops->arena, mark);
+    }
+    return true;
+}
+
 sp_tensor *sp_op_token_loss(sp_ops *ops, const sp_tensor *hidden, const sp_tensor *head,
                             const int32_t *targets)
 {
     if (!hidden || !head) return NULL;
-    int64_t n_rows = sp_tensor_rows(hidden), chunk = chunk_rows(n_rows, sp_tensor_rows(head));
+    int64_t n_rows = sp_tensor_rows(hidden);
     sp_tensor *y = sp_ops_new(ops, n_rows, 1);
     float *lse = sp_ops_alloc(ops, (size_t)n_rows, sizeof *lse);
-    if (!y || !lse) return NULL;
-    nll_saved now = {targets, lse};
-    for (int64_t first = 0; first < n_rows; first += chunk) {
-        int64_t n = n_rows - first < chunk ? n_rows - first : chunk;
-        sp_arena_mark mark = sp_arena_save(ops->arena);
-        nll_job job = {ops, &now, first, chunk_logits(ops, hidden, head, first, n), y->data, NULL};
-        if (!job.logits) return NULL;
-        sp_pool_run(ops->pool, (size_t)n, 1, nll_rows, &job);
-        sp_arena_restore(ops->arena, mark);
-    }
+    nll_saved now = {targets, lse, NULL};
+    if (!y || !lse || !run_nll(ops, hidden, head, &now, y->data)) return NULL;
     if (ops->tape) {
         if (head->dtype != SP_DTYPE_F32) sp_tape_refuse(ops);
         const nll_saved *saved = sp_ops_keep(ops, &now, sizeof now);

@@ -208,7 +208,8 @@ sp_tensor *sp_op_recompute(sp_ops *ops, const sp_tensor *x, const sp_recompute *
 /* ---- losses, for training ---- */
 
 /* Negative log-likelihood of targets[t] under softmax(head hidden_t); 0 and without gradient where targets[t]
- * < 0. hidden (T, h), head (V, h) -> (T, 1). Logits exist for 16 MiB of rows at a time. */
+ * < 0. hidden (T, h), head (V, h) -> (T, 1). Logits exist for 16 MiB of rows at a time; a
+ * recorded pass keeps them if all of them are no more than 32 MiB. */
 sp_tensor *sp_op_token_loss(sp_ops *ops, const sp_tensor *hidden, const sp_tensor *head,
                             const int32_t *targets);
 
