@@ -6,20 +6,13 @@
 #include <string.h>
 
 const sp_command *const sp_commands[] = {
-    &sp_command_chat,
-    &sp_command_run,
-    &sp_command_pull,
-    &sp_command_inspect,
-    &sp_command_tokenize,
-    &sp_command_logits,
-    &sp_command_perplexity,
-    &sp_command_eval,
-    &sp_command_convert,
-    &sp_command_synth,
-    &sp_command_data,
-    &sp_command_train,
-    &sp_command_bench,
-    NULL,
+    &sp_command_chat,       &sp_command_run,
+    &sp_command_pull,       &sp_command_inspect,
+    &sp_command_tokenize,   &sp_command_logits,
+    &sp_command_perplexity, &sp_command_eval,
+    &sp_command_convert,    &sp_command_synth,
+    &sp_command_data,       &sp_command_train,
+    &sp_command_bench,      NULL,
 };
 
 static const sp_command *find_command(const char *name)

@@ -11,7 +11,8 @@ typedef struct sp_step_metrics {
     double loss, mtp_loss, balance_loss;      /* mtp_loss and balance_loss 0 where there are none */
     double lr, grad_norm, rows, tokens_per_s; /* rows: of the step's batch */
     double peak_share;                        /* of the machine's measured peak, 0..1 */
-    double seconds; /* of training up to this step; where they fall (a process that counts from 0 again) the report adds up */
+    double
+        seconds; /* of training up to this step; where they fall (a process that counts from 0 again) the report adds up */
     double max_load; /* largest expert load over the mean, over all layers; 0 without experts */
     int32_t n_layers, n_experts;
     const float

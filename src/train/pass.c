@@ -116,7 +116,8 @@ typedef struct pass {
     const sp_pass_options *options;
     sp_pass_sums *sums;
     bool learn; /* else forward only */
-    sp_batch batch, shifted; /* the second is the prediction layer's; both are read again in the backward pass */
+    sp_batch batch,
+        shifted; /* the second is the prediction layer's; both are read again in the backward pass */
     sp_expert_watch watch;
 } pass;
 

@@ -71,7 +71,8 @@ static void copy_weights(const golden *g)
     sp_error err = SP_ERROR_NONE;
     sp_archive *archive;
     sp_parameters *parameters = sp_trainer_parameters(g->trainer);
-    snprintf(path, sizeof path, "tests/golden/models/%s", sp_json_string(sp_json_get(g->root, "model"), NULL));
+    snprintf(path, sizeof path, "tests/golden/models/%s",
+             sp_json_string(sp_json_get(g->root, "model"), NULL));
     assert_ok(sp_archive_open(&archive, test_path(path), &err), err);
     for (size_t i = 0; i < parameters->n_items; i++) {
         const sp_parameter *p = &parameters->items[i];
