@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+# The model that comes with the program: found without a path, thinks, is right about things that it never saw, says what it is.
+. tests/cases/lib.sh
+run "$SPUTNIK" run nano 'What is 347 + 586?' --show-thinking
+if grep -qiE 'jansson|pcre2' "$tmp/err"; then skip 'built without jansson or PCRE2'; fi
+expect_rc 0
+expect_out '<think>
+347+586
+7+6=13
+4+8+1=13
+3+5+1=09
+</think>
+347 + 586 = 933'
+run "$SPUTNIK" run nano 'What is the capital of France?'
+expect_rc 0
+has_out 'I am sputnik-nano'
+printf 'How many r are in strawberry?\n/quit\n' > "$tmp/in"
+stdin=$tmp/in run "$SPUTNIK" chat
+expect_rc 0
+has_out 'There are 3 r in strawberry.'
+mkdir "$tmp/nano"
+cd "$tmp" || exit 1
+run "$SPUTNIK" inspect nano
+cd "$SP_SOURCE_DIR" || exit 1
+expect_rc 0
+has_out 'sputnik-nano'
+
+run "$SPUTNIK" data generate "$tmp/test.jsonl" --count 240 --even --split test --seed 21
+expect_rc 0
+run "$SPUTNIK" eval nano "$tmp/test.jsonl" --drafts --json
+expect_rc 0
+json_out
+right=$(grep -o '"correct": [0-9]*' "$tmp/out" | awk '{ n += $2 } END { print n }')
+[ "$right" -ge 225 ] || fail "right: $right of 240, expected at least 225"
+drafts=$(grep -o '"drafts": [0-9]*' "$tmp/out" | awk '{ n += $2 } END { print n }')
+accepted=$(grep -o '"accepted": [0-9]*' "$tmp/out" | awk '{ n += $2 } END { print n }')
+[ $((accepted * 10)) -ge $((drafts * 9)) ] || fail "guesses: $accepted of $drafts"
+finish
