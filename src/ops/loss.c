@@ -111,7 +111,8 @@ static void backward_nll(sp_ops *ops, const sp_node *node)
         const float *dy = job.logits->data;
         sp_product products[2] = {
             {n_out, n_in, n, dy, 1, n_out, sp_ops_row(hidden, first), sp_ops_stride(hidden), 1, dw, n_in},
-            {n, n_in, n_out, dy, n_out, 1, head->data, sp_ops_stride(head), 1, dx + first * n_in, n_in}};
+            {n, n_in, n_out, dy, n_out, 1, head->data, sp_ops_stride(head), 1, dx ? dx + first * n_in : NULL,
+             n_in}};
         int64_t skip = dw ? 0 : 1, n_add = dx && !fresh ? 2 : 1;
         sp_products_both(ops, products + skip, n_add - skip, products + n_add, dx ? 2 - n_add : 0);
         sp_arena_restore(ops->arena, mark);
