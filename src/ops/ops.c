@@ -90,14 +90,33 @@ static void add_to_gradient(sp_ops *ops, const sp_tensor *x, const float *dy, in
     if (job.y) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_strided, &job);
 }
 
+typedef struct columns_job {
+    const sp_ops *ops;
+    const float *dy;
+    float *dx;
+    int64_t n, x_cols, col;
+    bool fresh;
+} columns_job;
+
+static void add_to_columns(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const columns_job *job = ctx;
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        float *dx = job->dx + i * job->x_cols;
+        if (job->fresh) memset(dx, 0, (size_t)job->x_cols * sizeof *dx);
+        job->ops->kernels->add((size_t)job->n, job->dy + i * job->n, dx + job->col);
+    }
+}
+
 /* d(x)[.., col..] += d(columns). */
 static void backward_columns(sp_ops *ops, const sp_node *node)
 {
+    const sp_tensor *x = node->inputs[0];
     const int64_t *col = node->saved;
-    float *dx = sp_tape_grad(ops, node->inputs[0]);
-    int64_t n = sp_tensor_cols(node->output);
-    add_job job = {ops, node->grad, dx + *col, n, sp_tensor_cols(node->inputs[0]), n, false};
-    if (dx) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(node->output), ROW_GRAIN, add_strided, &job);
+    columns_job job = {ops, node->grad, NULL, sp_tensor_cols(node->output), sp_tensor_cols(x), *col, false};
+    job.dx = sp_tape_grad_fresh(ops, x, &job.fresh);
+    if (job.dx) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_to_columns, &job);
 }
 
 /* A reshaped tensor's gradient is x's, and that of some rows is a stretch of x's. */
@@ -503,6 +522,26 @@ typedef struct rope_job {
     bool interleaved;
 } rope_job;
 
+typedef struct angle_job {
+    const sp_rope *rope;
+    const int32_t *positions;
+    float *cos_sin; /* (T, dim) */
+} angle_job;
+
+static void fill_angles(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const angle_job *job = ctx;
+    int64_t half = job->rope->dim / 2;
+    for (int64_t t = (int64_t)begin; t < (int64_t)end; t++)
+        for (int64_t i = 0; i < half; i++) {
+            double angle = job->positions[t] * job->rope->omega[i];
+            float *at = job->cos_sin + t * job->rope->dim + i;
+            at[0] = (float)cos(angle) * job->rope->factor;
+            at[half] = (float)sin(angle) * job->rope->factor;
+        }
+}
+
 static void rotate(const rope_job *job, const float *x, const float *cs, float *y)
 {
     int64_t half = job->dim / 2;
@@ -566,18 +605,13 @@ sp_tensor *sp_op_rope(sp_ops *ops, const sp_tensor *x, const sp_rope *rope, cons
                       int64_t n_per_row)
 {
     if (!x) return NULL;
-    int64_t rows = sp_tensor_rows(x), n_tokens = rows / n_per_row, half = rope->dim / 2;
+    int64_t rows = sp_tensor_rows(x), n_tokens = rows / n_per_row;
     assert(rows % n_per_row == 0 && sp_tensor_cols(x) >= rope->dim);
     sp_tensor *y = sp_ops_new(ops, rows, sp_tensor_cols(x));
     float *cos_sin = sp_ops_alloc(ops, (size_t)(n_tokens * rope->dim), sizeof *cos_sin);
     if (!y || !cos_sin) return NULL;
-    for (int64_t t = 0; t < n_tokens; t++) {
-        for (int64_t i = 0; i < half; i++) {
-            double angle = positions[t] * rope->omega[i];
-            cos_sin[t * rope->dim + i] = (float)cos(angle) * rope->factor;
-            cos_sin[t * rope->dim + half + i] = (float)sin(angle) * rope->factor;
-        }
-    }
+    angle_job angles = {rope, positions, cos_sin};
+    sp_pool_run(ops->pool, (size_t)n_tokens, ROW_GRAIN, fill_angles, &angles);
     rope_job job = {x, y, cos_sin, rope->dim, n_per_row, rope->interleaved};
     sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, rope_rows, &job);
     if (ops->tape) {
