@@ -134,7 +134,7 @@ static sp_status join(sp_comm **comm, sp_error *err)
 static int fail(sp_comm *comm, const sp_error *err)
 {
     bool alone = sp_comm_size(comm) == 1;
-    if (sp_comm_rank(comm) > 0) nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    if (sp_comm_rank(comm) > 0) nanosleep(&(struct timespec){.tv_sec = 3}, NULL);
     if (!alone) fprintf(stderr, "rank %d: ", sp_comm_rank(comm));
     sp_cli_fail(err, NULL);
     fflush(NULL);
