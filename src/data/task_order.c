@@ -120,7 +120,8 @@ void sp_task_sort_draw(sp_draw *draw, sp_problem *p)
     qsort(sorted, (size_t)p->n_numbers, sizeof *sorted, compare_ints);
     for (int i = 0; i < p->n_numbers; i++)
         n += snprintf(p->key + n, sizeof p->key - (size_t)n, "%s%d", i ? "," : "", sorted[i]);
-    snprintf(p->kind, sizeof p->kind, "%d", p->n_numbers);
+    p->kind[0] = (char)('0' + p->n_numbers); /* 3 to 6 */
+    p->kind[1] = '\0';
 }
 
 static void put_list(sp_task_text *text, const int *numbers, int n, int width)
