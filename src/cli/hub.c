@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "cli/args.h"
 
 const sp_hub_name sp_hub_names[] = {
@@ -154,16 +155,10 @@ sp_status sp_hub_files_add(sp_hub_files *files, const char *path, uint64_t size,
     return SP_OK;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcasecmp(text + n - m, end) == 0;
-}
-
 bool sp_hub_path_is_safe(const char *path)
 {
-    if (ends_with(path, ".part") || ends_with(path, ".part.etag") || ends_with(path, ".pulled") ||
-        ends_with(path, ".lock"))
+    if (sp_ends_with_ignoring_case(path, ".part") || sp_ends_with_ignoring_case(path, ".part.etag") ||
+        sp_ends_with_ignoring_case(path, ".pulled") || sp_ends_with_ignoring_case(path, ".lock"))
         return false;
     for (const unsigned char *p = (const unsigned char *)path; *p; p++)
         if (*p < 0x20 || *p == '\\' || *p == 0x7f) return false;

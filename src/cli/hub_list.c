@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/text.h"
 
 #define MAX_FILES 100000
 
@@ -67,18 +68,12 @@ sp_status sp_hub_parse_tree(const char *text, size_t len, sp_hub_files *files, s
     return status;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcasecmp(text + n - m, end) == 0;
-}
-
 /* "-00001-of-00003.gguf" at the end: shard and count; the length of what stands before it. */
 static bool parse_shard(const char *path, size_t *stem, int *shard, int *count)
 {
     size_t n = strlen(path);
     int used = 0;
-    if (n < 20 || !ends_with(path, ".gguf")) return false;
+    if (n < 20 || !sp_ends_with_ignoring_case(path, ".gguf")) return false;
     *stem = n - 20;
     return sscanf(path + *stem, "-%5d-of-%5d%n", shard, count, &used) == 2 && used == 15 && *shard > 0 &&
            *count > 0;
@@ -90,7 +85,8 @@ static bool is_head(const char *path, size_t *stem)
     int shard = 0, count = 0;
     const char *base = strrchr(path, '/');
     base = base ? base + 1 : path;
-    if (!ends_with(path, ".gguf") || strncasecmp(base, "mmproj", 6) == 0 || strcasestr(base, "imatrix"))
+    if (!sp_ends_with_ignoring_case(path, ".gguf") || strncasecmp(base, "mmproj", 6) == 0 ||
+        strcasestr(base, "imatrix"))
         return false;
     if (parse_shard(path, stem, &shard, &count)) return shard == 1;
     *stem = strlen(path) - 5;
@@ -165,8 +161,9 @@ static sp_status add_directory(const sp_hub_files *files, sp_hub_files *chosen, 
         return sp_fail(err, SP_E_NOT_FOUND, "the repository holds neither GGUF files nor config.json");
     for (size_t i = 0; i < files->n; i++) {
         const sp_hub_file *file = &files->items[i];
-        bool weights = ends_with(file->path, ".safetensors") && strncmp(file->path, "consolidated", 12) != 0;
-        bool wanted = weights || ends_with(file->path, ".safetensors.index.json");
+        bool weights = sp_ends_with_ignoring_case(file->path, ".safetensors") &&
+                       strncmp(file->path, "consolidated", 12) != 0;
+        bool wanted = weights || sp_ends_with_ignoring_case(file->path, ".safetensors.index.json");
         for (size_t k = 0; names[k]; k++) wanted = wanted || strcmp(file->path, names[k]) == 0;
         if (!wanted || strchr(file->path, '/')) continue;
         has_weights = has_weights || weights;

@@ -3,6 +3,8 @@
  * Start at sp_corpus_open(). */
 #include "data/corpus.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -21,12 +23,6 @@ struct sp_corpus {
     size_t n_items, items_cap;
     uint64_t n_bytes;
 };
-
-static bool ends_with(const char *text, const char *tail)
-{
-    size_t n = strlen(text), k = strlen(tail);
-    return n >= k && strcmp(text + n - k, tail) == 0;
-}
 
 static sp_status add_item(sp_corpus *c, item value, sp_error *err)
 {
@@ -85,7 +81,7 @@ static sp_status open_files(sp_corpus *c, const char *const *paths, const char *
     for (size_t i = 0; i < c->n_files; i++) {
         c->paths[i] = sp_strdup(paths[i]);
         if (!c->paths[i]) return sp_fail_nomem(err, "path", strlen(paths[i]) + 1);
-        c->is_json[i] = ends_with(paths[i], ".jsonl") || ends_with(paths[i], ".ndjson");
+        c->is_json[i] = sp_ends_with(paths[i], ".jsonl") || sp_ends_with(paths[i], ".ndjson");
         SP_TRY(sp_map_open(&c->maps[i], paths[i], err));
         c->n_bytes += c->maps[i].len;
         SP_TRY(add_documents(c, (uint32_t)i, separator, err));

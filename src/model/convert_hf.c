@@ -3,6 +3,7 @@
  * row. The rearrangements (permutation, stacking, splitting of kv_b_proj) are index arithmetic on rows; only
  * k_b, which is a transpose, goes through one head at a time. Start at sp_conversion_from_hf(). */
 #include "base/file.h"
+#include "base/text.h"
 #include "format/names.h"
 #include "model/convert_parts.h"
 #include "model/gguf_meta.h"
@@ -268,12 +269,6 @@ static sp_status put_metadata(const sp_conversion *c, int32_t n_mtp, sp_error *e
     return put_vocabulary(c, err);
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 /* Refuse what would be lost silently. Known to be of no use: rotary buffers of old uploads, F8 scales
  * (applied), a head that is tied, and copies that were left out. */
 static sp_status check_all_used(const sp_conversion *c, const binding *b, const sp_layout *layout,
@@ -298,8 +293,8 @@ static sp_status check_all_used(const sp_conversion *c, const binding *b, const 
     for (size_t i = 0; status == SP_OK && i < sp_archive_count(c->archive); i++) {
         const char *name = sp_archive_at(c->archive, i)->name;
         size_t value;
-        if (sp_names_find(&used, name, strlen(name), &value) || ends_with(name, "rotary_emb.inv_freq") ||
-            ends_with(name, "_scale_inv")) {
+        if (sp_names_find(&used, name, strlen(name), &value) || sp_ends_with(name, "rotary_emb.inv_freq") ||
+            sp_ends_with(name, "_scale_inv")) {
             continue;
         }
         if (c->hp.tie_word_embeddings && strcmp(name, "lm_head.weight") == 0) continue;

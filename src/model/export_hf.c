@@ -9,6 +9,7 @@
 
 #include "base/dir.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "format/archive.h"
 #include "format/safetensors_write.h"
 #include "model/hf_dir.h"
@@ -25,21 +26,15 @@ typedef struct exporting {
     uint64_t done, total; /* bytes of tensors */
 } exporting;
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 /* Scales of F8 weights are applied; rotary buffers of old uploads are computed anew. */
 static bool is_left_out(const sp_entry *e)
 {
-    return ends_with(e->name, "_scale_inv") || ends_with(e->name, "rotary_emb.inv_freq");
+    return sp_ends_with(e->name, "_scale_inv") || sp_ends_with(e->name, "rotary_emb.inv_freq");
 }
 
 static sp_dtype target_type(const exporting *x, const sp_entry *e)
 {
-    return ends_with(e->name, "e_score_correction_bias") ? SP_DTYPE_F32 : x->options->dtype;
+    return sp_ends_with(e->name, "e_score_correction_bias") ? SP_DTYPE_F32 : x->options->dtype;
 }
 
 static uint64_t tensor_bytes(const exporting *x, const sp_entry *e)

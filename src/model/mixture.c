@@ -3,6 +3,8 @@
  * get another type than the base. Start at sp_mixture_choose(). */
 #include "model/mixture.h"
 
+#include "base/text.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -124,15 +126,9 @@ sp_dtype sp_mixture_fallback(sp_dtype dtype, int64_t cols)
     return cols % sp_dtype_get(dtype)->block == 0 ? dtype : SP_DTYPE_F16;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 static bool stays_f32(const char *name, int n_dims)
 {
-    return n_dims < 2 || !ends_with(name, "weight") || ends_with(name, "_norm.weight") ||
+    return n_dims < 2 || !sp_ends_with(name, "weight") || sp_ends_with(name, "_norm.weight") ||
            strstr(name, "ffn_gate_inp.weight") != NULL;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "model/layout.h"
 #include "model/tensor_stream.h"
 
@@ -12,21 +13,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 static sp_parameter_kind kind_of(const sp_layout_item *item)
 {
     const char *name = item->source;
     if (item->kind == SP_LAYOUT_EXPERTS) return SP_PARAMETER_EXPERT;
-    if (ends_with(name, "e_score_correction_bias")) return SP_PARAMETER_BALANCE;
-    if (item->n_dims == 1) return ends_with(name, ".bias") ? SP_PARAMETER_BIAS : SP_PARAMETER_NORM;
-    if (ends_with(name, "embed_tokens.weight")) return SP_PARAMETER_EMBED;
+    if (sp_ends_with(name, "e_score_correction_bias")) return SP_PARAMETER_BALANCE;
+    if (item->n_dims == 1) return sp_ends_with(name, ".bias") ? SP_PARAMETER_BIAS : SP_PARAMETER_NORM;
+    if (sp_ends_with(name, "embed_tokens.weight")) return SP_PARAMETER_EMBED;
     if (strcmp(name, "lm_head.weight") == 0) return SP_PARAMETER_HEAD;
-    if (ends_with(name, "mlp.gate.weight")) return SP_PARAMETER_ROUTER;
+    if (sp_ends_with(name, "mlp.gate.weight")) return SP_PARAMETER_ROUTER;
     return SP_PARAMETER_MATRIX;
 }
 
@@ -34,8 +29,8 @@ static sp_parameter_kind kind_of(const sp_layout_item *item)
 static bool is_trained(const sp_hparams *hp, const sp_layout_item *item)
 {
     if (item->kind == SP_LAYOUT_DIVISORS || item->kind == SP_LAYOUT_V_B || item->copy_of_global) return false;
-    if (ends_with(item->source, "o_proj.bias")) return hp->attention_bias;
-    return !item->optional || ends_with(item->source, "shared_head.norm.weight");
+    if (sp_ends_with(item->source, "o_proj.bias")) return hp->attention_bias;
+    return !item->optional || sp_ends_with(item->source, "shared_head.norm.weight");
 }
 
 static void put_item(sp_parameters *p, const sp_layout_item *item, int32_t expert)
@@ -133,9 +128,9 @@ static sp_tensor *find_tensor(const sp_parameters *p, const sp_parameter *q)
     if (q->expert < 0) return (sp_tensor *)(uintptr_t)&sp_archive_find(p->archive, q->name)->tensor;
     int32_t n = p->hp.num_hidden_layers;
     const sp_layer *layer = q->layer < n ? &p->weights.layers[q->layer] : &p->weights.mtp[q->layer - n].layer;
-    sp_tensor *views = ends_with(q->name, "gate_proj.weight") ? layer->experts.gate
-                       : ends_with(q->name, "up_proj.weight") ? layer->experts.up
-                                                              : layer->experts.down;
+    sp_tensor *views = sp_ends_with(q->name, "gate_proj.weight") ? layer->experts.gate
+                       : sp_ends_with(q->name, "up_proj.weight") ? layer->experts.up
+                                                                 : layer->experts.down;
     return views[q->expert].data ? &views[q->expert] : NULL;
 }
 
@@ -183,7 +178,7 @@ void sp_parameters_destroy(sp_parameters *parameters)
 /* Projections whose output is added to the residual stream. */
 static bool is_residual(const sp_parameter *q)
 {
-    return ends_with(q->name, "o_proj.weight") || ends_with(q->name, "down_proj.weight");
+    return sp_ends_with(q->name, "o_proj.weight") || sp_ends_with(q->name, "down_proj.weight");
 }
 
 void sp_parameters_draw(sp_parameters *parameters, uint64_t seed, double deviation, bool scale_residual)
