@@ -17,13 +17,6 @@
 #define MAX_NAMES ((size_t)1 << 20)
 #define MAX_DEPTH 16
 
-static sp_status fail_errno(sp_error *err, const char *what, const char *path)
-{
-    int code = errno;
-    sp_status status = code == ENOENT ? SP_E_NOT_FOUND : code == ENOMEM ? SP_E_NOMEM : SP_E_IO;
-    return sp_fail(err, status, "%s \"%s\": %s", what, path, strerror(code));
-}
-
 static sp_status add_name(sp_names_list *list, const char *name, sp_error *err)
 {
     if (list->n == list->cap) {
@@ -47,13 +40,13 @@ static int compare_names(const void *a, const void *b)
 sp_status sp_dir_list(sp_names_list *list, const char *path, sp_error *err)
 {
     DIR *dir = opendir(path);
-    if (!dir) return fail_errno(err, "cannot list", path);
+    if (!dir) return sp_fail_errno(err, "cannot list", path);
     sp_status status = SP_OK;
     const struct dirent *entry;
     while (status == SP_OK && (errno = 0, entry = readdir(dir)))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             status = add_name(list, entry->d_name, err);
-    if (status == SP_OK && errno) status = fail_errno(err, "cannot list", path);
+    if (status == SP_OK && errno) status = sp_fail_errno(err, "cannot list", path);
     closedir(dir);
     if (status != SP_OK)
         sp_names_list_clear(list);
@@ -96,16 +89,16 @@ static int remove_at(int parent, const char *name, int depth)
 sp_status sp_dir_remove(const char *path, sp_error *err)
 {
     errno = remove_at(AT_FDCWD, path, 0);
-    return errno == 0 ? SP_OK : fail_errno(err, "cannot remove", path);
+    return errno == 0 ? SP_OK : sp_fail_errno(err, "cannot remove", path);
 }
 
 sp_status sp_dir_sync(const char *path, sp_error *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fail_errno(err, "cannot open", path);
+    if (fd < 0) return sp_fail_errno(err, "cannot open", path);
     /* some file systems cannot flush a folder and say so; then there is nothing to wait for */
     bool failed = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP;
-    sp_status status = failed ? fail_errno(err, "cannot flush", path) : SP_OK;
+    sp_status status = failed ? sp_fail_errno(err, "cannot flush", path) : SP_OK;
     close(fd);
     return status;
 }
@@ -147,7 +140,7 @@ static sp_status sync_parent(const char *path, sp_error *err)
 sp_status sp_dir_place(const char *from, const char *path, sp_error *err)
 {
     if (!sp_file_exists(path)) {
-        if (rename(from, path) != 0) return fail_errno(err, "cannot rename to", path);
+        if (rename(from, path) != 0) return sp_fail_errno(err, "cannot rename to", path);
     } else if (exchange(from, path) != 0) {
         size_t n = strlen(from) + 8;
         char *aside = sp_malloc(n);
@@ -155,7 +148,7 @@ sp_status sp_dir_place(const char *from, const char *path, sp_error *err)
         snprintf(aside, n, "%s.old", from);
         int failed = exchange_slowly(from, path, aside);
         sp_free(aside);
-        if (failed) return fail_errno(err, "cannot rename to", path);
+        if (failed) return sp_fail_errno(err, "cannot rename to", path);
     }
     return sync_parent(path, err);
 }
@@ -163,7 +156,7 @@ sp_status sp_dir_place(const char *from, const char *path, sp_error *err)
 sp_status sp_dir_hold(int *hold, const char *path, sp_error *err)
 {
     *hold = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*hold < 0) return fail_errno(err, "cannot open", path);
+    if (*hold < 0) return sp_fail_errno(err, "cannot open", path);
     if (flock(*hold, LOCK_EX | LOCK_NB) == 0) return SP_OK;
     bool taken = errno == EWOULDBLOCK;
     close(*hold);

@@ -2,6 +2,7 @@
 /* Error values: codes, fixed messages, and formatting into the caller's sp_error. Start at sp_fail(). */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,4 +78,11 @@ sp_status sp_fail_prefix(sp_error *err, sp_status code, const char *fmt, ...)
     size_t used = n < 0 ? 0 : (size_t)n < sizeof err->text ? (size_t)n : sizeof err->text - 1;
     snprintf(err->text + used, sizeof err->text - used, "%s", text);
     return err->code != SP_OK ? err->code : code;
+}
+
+sp_status sp_fail_errno(sp_error *err, const char *what, const char *path)
+{
+    int code = errno;
+    sp_status status = code == ENOENT ? SP_E_NOT_FOUND : code == ENOMEM ? SP_E_NOMEM : SP_E_IO;
+    return sp_fail(err, status, "%s \"%s\": %s", what, path, strerror(code));
 }

@@ -19,6 +19,9 @@ sp_status sp_fail_nomem(sp_error *err, const char *what, uint64_t n_bytes);
  * NULL). */
 sp_status sp_fail_prefix(sp_error *err, sp_status code, const char *fmt, ...) SP_PRINTF(3, 4);
 
+/* `what "path": <text of errno>`; SP_E_NOT_FOUND, SP_E_NOMEM or SP_E_IO by errno. */
+sp_status sp_fail_errno(sp_error *err, const char *what, const char *path);
+
 #define SP_TRY(expr)                                                                                         \
     do {                                                                                                     \
         sp_status sp_try_status_ = (expr);                                                                   \

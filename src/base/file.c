@@ -3,7 +3,6 @@
  * sp_writer_open(). */
 #include "base/file.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,28 +10,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static sp_status fail_errno(sp_error *err, const char *what, const char *path)
-{
-    int code = errno;
-    sp_status status = code == ENOENT ? SP_E_NOT_FOUND : code == ENOMEM ? SP_E_NOMEM : SP_E_IO;
-    return sp_fail(err, status, "%s \"%s\": %s", what, path, strerror(code));
-}
-
 sp_status sp_map_open(sp_map *map, const char *path, sp_error *err)
 {
     *map = (sp_map){NULL, 0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return fail_errno(err, "cannot open", path);
+    if (fd < 0) return sp_fail_errno(err, "cannot open", path);
     sp_status status = SP_OK;
     struct stat st;
     if (fstat(fd, &st) != 0) {
-        status = fail_errno(err, "cannot stat", path);
+        status = sp_fail_errno(err, "cannot stat", path);
     } else if (!S_ISREG(st.st_mode)) {
         status = sp_fail(err, SP_E_IO, "\"%s\" is not a regular file", path);
     } else if (st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
-            status = fail_errno(err, "cannot map", path);
+            status = sp_fail_errno(err, "cannot map", path);
         else
             *map = (sp_map){data, (size_t)st.st_size};
     }
@@ -56,13 +48,13 @@ static sp_status read_all(sp_buf *buf, FILE *file, const char *path, size_t max_
             return sp_fail(err, SP_E_LIMIT, "\"%s\" is larger than the limit of %zu bytes", path, max_bytes);
         SP_TRY(sp_buf_append(buf, chunk, n, err));
     }
-    return ferror(file) ? fail_errno(err, "cannot read", path) : sp_buf_reserve(buf, 0, err);
+    return ferror(file) ? sp_fail_errno(err, "cannot read", path) : sp_buf_reserve(buf, 0, err);
 }
 
 sp_status sp_file_read(sp_buf *buf, const char *path, size_t max_bytes, sp_error *err)
 {
     FILE *file = fopen(path, "rbe");
-    if (!file) return fail_errno(err, "cannot open", path);
+    if (!file) return sp_fail_errno(err, "cannot open", path);
     sp_status status = read_all(buf, file, path, max_bytes, err);
     fclose(file);
     return status;
@@ -83,7 +75,7 @@ bool sp_file_is_dir(const char *path)
 sp_status sp_file_size(const char *path, uint64_t *size, sp_error *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0) return fail_errno(err, "cannot stat", path);
+    if (stat(path, &st) != 0) return sp_fail_errno(err, "cannot stat", path);
     *size = (uint64_t)st.st_size;
     return SP_OK;
 }
@@ -98,7 +90,7 @@ sp_status sp_dir_create(const char *path, sp_error *err)
         char end = *p;
         *p = '\0';
         if (mkdir(copy, 0777) != 0 && !sp_file_is_dir(copy))
-            status = fail_errno(err, "cannot create directory", copy);
+            status = sp_fail_errno(err, "cannot create directory", copy);
         *p = end;
         if (end == '\0') break;
     }
@@ -153,7 +145,7 @@ sp_status sp_writer_open(sp_writer **writer, const char *path, sp_error *err)
     snprintf(w->tmp_path, n_tmp, "%s.tmp.%ld", path, (long)getpid());
     w->file = fopen(w->tmp_path, "wbe");
     if (!w->file) {
-        status = fail_errno(err, "cannot create", path);
+        status = sp_fail_errno(err, "cannot create", path);
         goto done;
     }
     setvbuf(w->file, NULL, _IOFBF, 1 << 20);
@@ -165,7 +157,7 @@ done:
 
 sp_status sp_writer_write(sp_writer *writer, const void *data, size_t n, sp_error *err)
 {
-    if (n && fwrite(data, 1, n, writer->file) != n) return fail_errno(err, "cannot write", writer->path);
+    if (n && fwrite(data, 1, n, writer->file) != n) return sp_fail_errno(err, "cannot write", writer->path);
     writer->offset += n;
     return SP_OK;
 }
@@ -190,11 +182,12 @@ sp_status sp_writer_pad(sp_writer *writer, size_t alignment, sp_error *err)
 sp_status sp_writer_commit(sp_writer *writer, sp_error *err)
 {
     bool written = fflush(writer->file) == 0 && fsync(fileno(writer->file)) == 0;
-    if (!written) return fail_errno(err, "cannot write", writer->path);
+    if (!written) return sp_fail_errno(err, "cannot write", writer->path);
     int closed = fclose(writer->file);
     writer->file = NULL;
-    if (closed != 0) return fail_errno(err, "cannot write", writer->path);
-    if (rename(writer->tmp_path, writer->path) != 0) return fail_errno(err, "cannot rename to", writer->path);
+    if (closed != 0) return sp_fail_errno(err, "cannot write", writer->path);
+    if (rename(writer->tmp_path, writer->path) != 0)
+        return sp_fail_errno(err, "cannot rename to", writer->path);
     writer->committed = true;
     return SP_OK;
 }

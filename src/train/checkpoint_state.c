@@ -3,7 +3,6 @@
  * before it. Start at sp_checkpoint_seal() and sp_checkpoint_verify(). */
 #include "train/checkpoint_parts.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -52,10 +51,8 @@ static sp_status hash_file(const char *dir, const char *name, uint64_t *n_bytes,
     char *path = sp_path_join(dir, name);
     if (!path) return sp_fail_nomem(err, "path", strlen(name));
     FILE *file = fopen(path, "rbe");
-    sp_status status = file ? hash_stream(file, path, n_bytes, hex, err)
-                       : errno == ENOENT
-                           ? sp_fail(err, SP_E_NOT_FOUND, "\"%s\" does not exist", path)
-                           : sp_fail(err, SP_E_IO, "cannot open \"%s\": %s", path, strerror(errno));
+    sp_status status =
+        file ? hash_stream(file, path, n_bytes, hex, err) : sp_fail_errno(err, "cannot open", path);
     if (file) fclose(file);
     sp_free(path);
     return status;
