@@ -90,7 +90,7 @@ static int show_text(void *ctx, sp_reply_part part, const char *text, size_t len
 static sp_status produce(sp_chat *chat, sp_generator *generator, sp_error *err)
 {
     sp_step step = {{0, 0, 0, {0}, {0}}, 0, SP_FINISH_NONE};
-    double start = sp_cli_seconds();
+    double start = sp_seconds();
     sp_turn_stats *stats = &chat->stats;
     chat->filling = true;
     sp_progress_start(&chat->progress, "reading", SP_PROGRESS_ITEMS, 0);
@@ -99,7 +99,7 @@ static sp_status produce(sp_chat *chat, sp_generator *generator, sp_error *err)
         if (chat->filling) {
             sp_progress_finish(&chat->progress);
             chat->filling = false;
-            stats->first_s = sp_cli_seconds() - start;
+            stats->first_s = sp_seconds() - start;
             stats->n_reused = sp_session_reused(chat->session);
         }
         if (status == SP_E_CANCELLED && sp_interrupt_seen()) break;
@@ -108,7 +108,7 @@ static sp_status produce(sp_chat *chat, sp_generator *generator, sp_error *err)
         stats->n_reply++;
         if (chat->view.thinking) chat->view.n_think_tokens++;
     }
-    stats->total_s = sp_cli_seconds() - start;
+    stats->total_s = sp_seconds() - start;
     stats->finish = step.finish != SP_FINISH_NONE ? step.finish : SP_FINISH_CANCELLED;
     return SP_OK;
 }

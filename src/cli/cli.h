@@ -4,6 +4,7 @@
 #ifndef SP_CLI_CLI_H
 #define SP_CLI_CLI_H
 
+#include "base/clock.h"
 #include "cli/args.h"
 
 #include <sputnik/sputnik.h>
@@ -147,9 +148,6 @@ sp_status sp_cli_generate_options(sp_generate_options *options, sp_logit_bias **
 
 /* "off", "auto" or a number of tokens to the two settings. SP_E_ARGUMENT otherwise. */
 sp_status sp_cli_parse_think(const char *text, sp_generate_options *options, sp_error *err);
-
-/* Seconds of a steady clock. */
-double sp_cli_seconds(void);
 
 /* Bytes for people: "1.1 GiB". */
 const char *sp_cli_size(char buf[32], double n_bytes);

@@ -82,9 +82,9 @@ static sp_status measure_prompt(bench *b, uint64_t variant, double *per_s, sp_er
 {
     int64_t n = b->row.depth + b->row.n_prompt;
     SP_TRY(fill_depth(b, variant, n, err));
-    double start = sp_cli_seconds();
+    double start = sp_seconds();
     SP_TRY(sp_session_sync(b->sessions[0], b->tokens, (size_t)n, err));
-    *per_s = (double)b->row.n_prompt / (sp_cli_seconds() - start);
+    *per_s = (double)b->row.n_prompt / (sp_seconds() - start);
     return SP_OK;
 }
 
@@ -96,7 +96,7 @@ static sp_status measure_decode(bench *b, uint64_t variant, double *per_s, sp_er
     SP_TRY(fill_depth(b, variant, depth + n_gen, err));
     if (n_sessions > 1 && depth == 0) /* several sessions advance from a first token */
         for (int64_t s = 0; s < n_sessions; s++) SP_TRY(sp_session_sync(b->sessions[s], b->tokens, 1, err));
-    double start = sp_cli_seconds();
+    double start = sp_seconds();
     for (int64_t i = 0; i < n_gen; i++) {
         if (n_sessions == 1) {
             SP_TRY(sp_session_sync(b->sessions[0], b->tokens, (size_t)(depth + i + 1), err));
@@ -108,7 +108,7 @@ static sp_status measure_decode(bench *b, uint64_t variant, double *per_s, sp_er
         }
         SP_TRY(sp_session_advance(b->sessions, next, one, (size_t)n_sessions, err));
     }
-    *per_s = (double)(n_gen * n_sessions) / (sp_cli_seconds() - start);
+    *per_s = (double)(n_gen * n_sessions) / (sp_seconds() - start);
     return SP_OK;
 }
 

@@ -130,15 +130,15 @@ static sp_status train_tokenizer(const data_args *args, char *const *paths, size
     sp_count_options count = {pre, specials, n_specials, pool};
     sp_bpe_train_options options = {(int32_t)or_else(args->vocab_size, 8192),
                                     (uint64_t)or_else(args->min_count, 2), specials, n_specials};
-    double start = sp_cli_seconds();
+    double start = sp_seconds();
     sp_status status;
     SP_GOTO(done, status,
             sp_corpus_open(&corpus, (const char *const *)(paths + 1), n_paths - 1, args->separator, err));
     SP_GOTO(done, status, sp_word_table_count(&words, corpus, &count, err));
-    double counted = sp_cli_seconds();
+    double counted = sp_seconds();
     SP_GOTO(done, status, sp_bpe_train(&vocab, &words, &options, err));
     SP_GOTO(done, status, save_tokenizer(paths[0], &vocab, args, pre, err));
-    double end = sp_cli_seconds();
+    double end = sp_seconds();
     if (args->json)
         printf("{\"n_tokens\": %d, \"n_merges\": %zu, \"n_words\": %zu, \"n_bytes\": %llu, \"count_s\": "
                "%.3f, \"merge_s\": "

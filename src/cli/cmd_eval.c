@@ -185,12 +185,12 @@ static sp_status answer_items(evaluation *e, const sp_model *model, sp_error *er
     if (!questions) return sp_fail_nomem(err, "questions", e->n * sizeof *questions);
     for (size_t i = 0; i < e->n; i++)
         questions[i] = (sp_eval_question){e->items[i].messages, e->items[i].n_messages};
-    double start = sp_cli_seconds();
+    double start = sp_seconds();
     sp_interrupt_catch();
     sp_progress_start(&e->progress, "eval", SP_PROGRESS_ITEMS, 0);
     sp_status status = sp_eval_answer(model, questions, e->n, &options, err);
     sp_progress_finish(&e->progress);
-    e->seconds = sp_cli_seconds() - start;
+    e->seconds = sp_seconds() - start;
     sp_free(questions);
     return status;
 }

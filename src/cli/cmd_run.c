@@ -129,10 +129,10 @@ static sp_status make_prompt(run_state *run, const char *operand, sp_error *err)
 static sp_status produce(run_state *run, sp_error *err)
 {
     sp_step step;
-    double start = sp_cli_seconds();
+    double start = sp_seconds();
     do {
         SP_TRY(sp_generator_next(run->generator, &step, show_text, run, err));
-        if (run->record.n_tokens == 0) run->record.first_s = sp_cli_seconds() - start;
+        if (run->record.n_tokens == 0) run->record.first_s = sp_seconds() - start;
         if (step.sample.id < 0) continue;
         if (run->view.thinking) run->view.n_think_tokens++;
         if (run->args->ids && !run->args->json)
@@ -141,7 +141,7 @@ static sp_status produce(run_state *run, sp_error *err)
         if (run->args->json)
             SP_TRY(sp_run_record_add(&run->record, run->tokenizer, &step, run->args->n_logprobs > 0, err));
     } while (step.finish == SP_FINISH_NONE);
-    run->record.total_s = sp_cli_seconds() - start;
+    run->record.total_s = sp_seconds() - start;
     run->record.finish = step.finish;
     if (run->args->ids && !run->args->json) putchar('\n');
     if (!run->args->json && !run->args->ids) sp_view_finish(&run->view);

@@ -47,7 +47,7 @@ static void show_step(void *ctx, const sp_step_metrics *m)
 {
     train_view *view = ctx;
     char line[256];
-    double now = sp_cli_seconds();
+    double now = sp_seconds();
     if (m->validation_loss >= 0) view->validation_loss = m->validation_loss;
     if (view->shown_step > 0) {
         double pace = (now - view->shown) / (double)(m->step - view->shown_step);

@@ -221,13 +221,6 @@ sp_status sp_cli_generate_options(sp_generate_options *options, sp_logit_bias **
     return SP_OK;
 }
 
-double sp_cli_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 const char *sp_cli_count(char buf[32], double n)
 {
     static const char *const words[] = {"", " thousand", " million", " billion"};

@@ -16,13 +16,13 @@ void sp_progress_start(sp_progress *progress, const char *label, sp_progress_uni
     progress->first = first;
     progress->bytes = unit == SP_PROGRESS_BYTES;
     progress->active = sp_term_is_tty(STDERR_FILENO);
-    progress->started = sp_cli_seconds();
+    progress->started = sp_seconds();
     progress->drawn = -1;
 }
 
 static void format_counts(const sp_progress *progress, char *out, size_t cap, uint64_t done, uint64_t total)
 {
-    double seconds = sp_cli_seconds() - progress->started;
+    double seconds = sp_seconds() - progress->started;
     double rate = seconds > 0.3 ? (double)(done - progress->first) / seconds : 0;
     char a[32], b[32], r[32];
     if (progress->bytes) {
@@ -46,7 +46,7 @@ static void format_counts(const sp_progress *progress, char *out, size_t cap, ui
 void sp_progress_set(sp_progress *progress, uint64_t done, uint64_t total)
 {
     if (!progress->active) return;
-    double now = sp_cli_seconds();
+    double now = sp_seconds();
     if (now - progress->drawn < 0.1 && done != total) return;
     progress->drawn = now;
     char counts[160], bar[64] = "";

@@ -101,7 +101,7 @@ static void put_window_char(sp_view *view, const char *text, size_t n)
 static void begin_reasoning(sp_view *view)
 {
     view->thinking = true;
-    view->think_started = sp_cli_seconds();
+    view->think_started = sp_seconds();
     if (view->mode == SP_VIEW_TAGS) fputs("<think>\n", stdout);
     if (view->mode == SP_VIEW_STREAM && view->colour) fputs(DIM, stdout);
     if (view->mode == SP_VIEW_FOLD) {
@@ -114,7 +114,7 @@ static void begin_reasoning(sp_view *view)
 static void end_reasoning(sp_view *view)
 {
     view->thinking = false;
-    view->think_s = sp_cli_seconds() - view->think_started;
+    view->think_s = sp_seconds() - view->think_started;
     if (view->mode == SP_VIEW_TAGS) printf("%s</think>\n", view->at_line_start ? "" : "\n");
     if (view->mode == SP_VIEW_STREAM) {
         if (view->colour) fputs(UNDIM, stdout);

@@ -7,8 +7,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/pool.h"
 
@@ -22,13 +22,6 @@ typedef struct job {
     sp_status status;
     sp_error err;
 } job;
-
-static double read_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static void stop_job(job *j, sp_status status, const sp_error *err)
 {
@@ -109,7 +102,7 @@ static sp_status answer_one(job *j, size_t i, sp_session *session, sp_error *err
     sp_tokens prompt = {NULL, 0, 0};
     sp_eval_reply reply;
     sp_status status;
-    double start = read_clock();
+    double start = sp_seconds();
     memset(&reply, 0, sizeof reply);
     options.sampler.temperature = 0;
     options.max_tokens = j->options->max_tokens;
@@ -122,7 +115,7 @@ static sp_status answer_one(job *j, size_t i, sp_session *session, sp_error *err
     SP_GOTO(done, status, sp_generator_create(&generator, session, prompt.ids, prompt.n, &options, err));
     SP_GOTO(done, status, generate(generator, session, &reply, j, err));
     reply.n_prompt = prompt.n;
-    reply.seconds = read_clock() - start;
+    reply.seconds = sp_seconds() - start;
     status = hand_over(j, i, &reply, err);
 done:
     sp_generator_destroy(generator);

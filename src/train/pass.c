@@ -3,8 +3,8 @@
 #include "train/pass.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "ops/ops_parts.h"
 
 /* --- rows to a batch --- */
@@ -312,21 +312,14 @@ void sp_pass_flops(const sp_hparams *hp, double *per_token, double *per_pair)
     *per_pair = 6 * pair * layers_of(hp);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 double sp_pass_measure_peak(sp_ops *ops, int64_t n, float *space)
 {
     sp_product p = {n, n, n, space, n, 1, space + n * n, n, 1, space + 2 * n * n, n};
     double best = 0.0;
     for (int i = 0; i < 8; i++) {
-        double start = now();
+        double start = sp_seconds();
         sp_products_add(ops, &p, 1);
-        double rate = 2.0 * (double)(n * n * n) / (now() - start);
+        double rate = 2.0 * (double)(n * n * n) / (sp_seconds() - start);
         if (i > 0 && rate > best) best = rate;
     }
     return best;

@@ -6,8 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/dir.h"
 #include "text/tokenizer.h"
 #include "train/parallel.h"
@@ -34,13 +34,6 @@ struct sp_trainer {
     double peak;         /* floating-point operations per second */
     double token_flops, pair_flops;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool is_first_rank(const sp_trainer *t)
 {
@@ -237,7 +230,7 @@ sp_status sp_trainer_step(sp_trainer *t, sp_step_metrics *m, sp_error *err)
 {
     const sp_schedule *schedule = &t->config->schedule;
     const sp_hparams *hp = &t->parameters->hp;
-    double start = now();
+    double start = sp_seconds();
     step_rows rows;
     sp_pass_sums sums = {0};
     memset(m, 0, sizeof *m);
@@ -253,7 +246,7 @@ sp_status sp_trainer_step(sp_trainer *t, sp_step_metrics *m, sp_error *err)
     describe_step(t, &sums, m);
     SP_GOTO(done, status, update(t, &m->grad_norm, m->loss, err));
     SP_GOTO(done, status, balance_experts(t, &m->max_load, err));
-    double seconds = now() - start;
+    double seconds = sp_seconds() - start;
     t->state.step++;
     t->state.tokens += (int64_t)sums.n_tokens;
     t->state.seconds += seconds;
