@@ -109,6 +109,12 @@ sp_status sp_hparams_from_archive(sp_hparams *hp, const sp_archive *archive, sp_
 
 bool sp_hparams_is_expert_layer(const sp_hparams *hp, int32_t layer);
 
+/* Layers with the prediction layers that hp declares, which are numbered behind the others. */
+static inline int32_t sp_hparams_all_layers(const sp_hparams *hp)
+{
+    return hp->num_hidden_layers + hp->num_nextn_predict_layers;
+}
+
 /* Width of the rotated part, and of one head's query. */
 int32_t sp_hparams_rope_dim(const sp_hparams *hp);
 int32_t sp_hparams_q_head_dim(const sp_hparams *hp);

@@ -110,8 +110,7 @@ static sp_status fill_archive(sp_parameters *p, sp_error *err)
     SP_TRY(sp_archive_create(&p->archive, p->n_items, err));
     for (size_t i = 0; i < p->n_items; i++) {
         const sp_parameter *q = &p->items[i];
-        bool vector =
-            q->kind == SP_PARAMETER_NORM || q->kind == SP_PARAMETER_BIAS || q->kind == SP_PARAMETER_BALANCE;
+        bool vector = sp_parameter_is_vector(q);
         sp_tensor t = {.dtype = SP_DTYPE_F32,
                        .n_dims = vector ? 1 : 2,
                        .shape = {vector ? q->cols : q->rows, vector ? 1 : q->cols, 1, 1},
@@ -126,8 +125,7 @@ static sp_status fill_archive(sp_parameters *p, sp_error *err)
 static sp_tensor *find_tensor(const sp_parameters *p, const sp_parameter *q)
 {
     if (q->expert < 0) return (sp_tensor *)(uintptr_t)&sp_archive_find(p->archive, q->name)->tensor;
-    int32_t n = p->hp.num_hidden_layers;
-    const sp_layer *layer = q->layer < n ? &p->weights.layers[q->layer] : &p->weights.mtp[q->layer - n].layer;
+    const sp_layer *layer = sp_weights_layer(&p->weights, &p->hp, q->layer);
     sp_tensor *views = sp_ends_with(q->name, "gate_proj.weight") ? layer->experts.gate
                        : sp_ends_with(q->name, "up_proj.weight") ? layer->experts.up
                                                                  : layer->experts.down;
@@ -190,8 +188,7 @@ void sp_parameters_draw(sp_parameters *parameters, uint64_t seed, double deviati
         float *values = parameters->values + q->begin;
         int64_t n = sp_parameter_count(q);
         float fill = q->kind == SP_PARAMETER_NORM ? 1.0f : 0.0f;
-        bool constant =
-            q->kind == SP_PARAMETER_NORM || q->kind == SP_PARAMETER_BIAS || q->kind == SP_PARAMETER_BALANCE;
+        bool constant = sp_parameter_is_vector(q);
         if (!constant)
             sp_rng_normal(seed, sp_hash(SP_HASH_SEED, q->name, strlen(q->name)), 0, values, (size_t)n);
         float scale = (float)(deviation * (scale_residual && is_residual(q) ? shrink : 1.0));

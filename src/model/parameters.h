@@ -70,6 +70,12 @@ static inline int64_t sp_parameter_count(const sp_parameter *p)
     return p->rows * p->cols;
 }
 
+/* Norms, biases and balances: one dimension, and no random first values. */
+static inline bool sp_parameter_is_vector(const sp_parameter *p)
+{
+    return p->kind == SP_PARAMETER_NORM || p->kind == SP_PARAMETER_BIAS || p->kind == SP_PARAMETER_BALANCE;
+}
+
 static inline bool sp_parameter_is_local(const sp_parameter *p)
 {
     return p->tensor != NULL;

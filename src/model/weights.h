@@ -72,4 +72,10 @@ sp_status sp_weights_bind(sp_weights *weights, const sp_hparams *hp, const sp_ar
                           sp_error *err);
 void sp_weights_clear(sp_weights *weights);
 
+/* Layer i of the model or, from num_hidden_layers on, of its prediction layers. */
+static inline const sp_layer *sp_weights_layer(const sp_weights *weights, const sp_hparams *hp, int32_t i)
+{
+    return i < hp->num_hidden_layers ? &weights->layers[i] : &weights->mtp[i - hp->num_hidden_layers].layer;
+}
+
 #endif

@@ -14,19 +14,14 @@
 #include "format/safetensors.h"
 #include "format/safetensors_write.h"
 #include "model/hf_dir.h"
-
-static bool is_vector(const sp_parameter *p)
-{
-    return p->kind == SP_PARAMETER_NORM || p->kind == SP_PARAMETER_BIAS || p->kind == SP_PARAMETER_BALANCE;
-}
+#include "train/muon.h"
 
 /* Moments that the optimizer leaves at zero are not written. */
 bool sp_checkpoint_has(const sp_optimizer *optimizer, const sp_parameter *p, sp_checkpoint_part part)
 {
-    bool hidden = p->kind == SP_PARAMETER_MATRIX || p->kind == SP_PARAMETER_EXPERT;
     if (part == SP_CHECKPOINT_VALUE) return true;
     if (p->kind == SP_PARAMETER_BALANCE) return false;
-    return part == SP_CHECKPOINT_M || optimizer->options.kind != SP_OPTIMIZER_MUON || !hidden;
+    return part == SP_CHECKPOINT_M || optimizer->options.kind != SP_OPTIMIZER_MUON || !sp_muon_takes(p);
 }
 
 typedef sp_checkpoint_part part;
@@ -58,9 +53,10 @@ static sp_status write_parts(const saving *s, sp_safetensors_writer *writer, par
         for (size_t i = 0; i < ps->n_items; i++) {
             const sp_parameter *p = &ps->items[i];
             if (!sp_checkpoint_has(optimizer, p, which)) continue;
-            int64_t shape[2] = {is_vector(p) ? p->cols : p->rows, p->cols};
+            int64_t shape[2] = {sp_parameter_is_vector(p) ? p->cols : p->rows, p->cols};
             part_name(name, p, which);
-            SP_TRY(sp_safetensors_declare(writer, name, SP_DTYPE_F32, is_vector(p) ? 1 : 2, shape, err));
+            SP_TRY(sp_safetensors_declare(writer, name, SP_DTYPE_F32, sp_parameter_is_vector(p) ? 1 : 2,
+                                          shape, err));
         }
     }
     for (part which = first; which <= last; which++) {
@@ -152,8 +148,8 @@ static sp_status find_part(const loading *l, const sp_parameter *p, part which, 
     if (!e->supported || e->dtype != SP_DTYPE_F32)
         return sp_fail(err, SP_E_FORMAT, "%s: tensor \"%s\": expected F32, found %s", l->name, name,
                        e->dtype_name);
-    int n_dims = is_vector(p) ? 1 : 2;
-    int64_t rows = is_vector(p) ? p->cols : p->rows;
+    int n_dims = sp_parameter_is_vector(p) ? 1 : 2;
+    int64_t rows = sp_parameter_is_vector(p) ? p->cols : p->rows;
     if (e->n_dims != n_dims || e->shape[0] != rows || (n_dims == 2 && e->shape[1] != p->cols))
         return sp_fail(err, SP_E_FORMAT,
                        "%s: tensor \"%s\": expected the shape [%lld, %lld], found [%lld, %lld]", l->name,

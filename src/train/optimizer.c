@@ -121,11 +121,6 @@ static void run_pieces(job *j, sp_pool *pool)
     j->n = 0;
 }
 
-static bool is_decayed(const sp_parameter *p)
-{
-    return p->kind != SP_PARAMETER_NORM && p->kind != SP_PARAMETER_BIAS;
-}
-
 static void update_adamw(const sp_optimizer *o, sp_parameters *parameters, const float *grads,
                          const sp_update *update, sp_ops *ops)
 {
@@ -150,7 +145,7 @@ static void update_adamw(const sp_optimizer *o, sp_parameters *parameters, const
         if (options->kind == SP_OPTIMIZER_MUON && sp_muon_takes(p)) continue;
         bool outer = p->kind == SP_PARAMETER_EMBED || p->kind == SP_PARAMETER_HEAD;
         double lr = outer ? update->lr * options->embed_lr_factor : update->lr;
-        double decay = is_decayed(p) ? options->weight_decay : 0.0;
+        double decay = sp_parameter_is_vector(p) ? 0.0 : options->weight_decay;
         for (int64_t done = 0; done < sp_parameter_count(p);) {
             size_t from = j.n;
             cut_pieces(&j, p, &done);

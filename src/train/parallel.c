@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "train/muon.h"
+
 static int32_t group_size(const sp_comm *comm, const sp_train_config *config)
 {
     return sp_comm_size(comm) % config->expert_ranks == 0 ? config->expert_ranks : 1;
@@ -36,8 +38,7 @@ int sp_parallel_threads(const sp_comm *comm, const sp_train_config *config)
 static double cost_of(const sp_parameter *q, sp_optimizer_kind kind)
 {
     double n = (double)sp_parameter_count(q), m = (double)(q->rows < q->cols ? q->rows : q->cols);
-    bool muon = q->kind == SP_PARAMETER_MATRIX || q->kind == SP_PARAMETER_EXPERT;
-    if (kind != SP_OPTIMIZER_MUON || !muon) return n;
+    if (kind != SP_OPTIMIZER_MUON || !sp_muon_takes(q)) return n;
     return n + 5.0 * (2.0 * n * m + m * m * m) / 25.0;
 }
 

@@ -121,11 +121,6 @@ typedef struct pass {
     sp_expert_watch watch;
 } pass;
 
-static int32_t layers_of(const sp_hparams *hp)
-{
-    return hp->num_hidden_layers + hp->num_nextn_predict_layers;
-}
-
 static sp_status prepare_batch(pass *p, sp_error *err)
 {
     const sp_passage *passage = p->passage;
@@ -138,7 +133,7 @@ static sp_status prepare_batch(pass *p, sp_error *err)
     if (p->options->recompute)
         p->batch.keep = p->options->bf16_activations ? SP_KEEP_INPUTS_BF16 : SP_KEEP_INPUTS;
     if (!hp->n_routed_experts) return SP_OK;
-    size_t n = (size_t)layers_of(hp);
+    size_t n = (size_t)sp_hparams_all_layers(hp);
     p->watch = (sp_expert_watch){
         .balance_factor = (float)(p->options->balance_factor * passage->n_sequences),
         .n_sequences = passage->n_sequences,
@@ -226,7 +221,7 @@ static void add_sums(pass *p, int64_t *counts)
     sums->n_sequences += p->passage->n_sequences;
     sums->n_tokens += (double)p->passage->n_tokens;
     if (!hp->n_routed_experts) return;
-    int64_t n_layers = layers_of(hp), n = n_layers * hp->n_routed_experts;
+    int64_t n_layers = sp_hparams_all_layers(hp), n = n_layers * hp->n_routed_experts;
     for (int64_t i = 0; i < n_layers; i++)
         sums->balance += (double)p->watch.balance[i] * p->passage->n_sequences;
     for (int64_t i = 0; counts && i < n; i++) counts[i] += p->watch.counts[i];
@@ -301,7 +296,7 @@ void sp_pass_flops(const sp_hparams *hp, double *per_token, double *per_pair)
         pair = 2 * nh * d;
     }
     double weights = h * hp->vocab_size * (1 + hp->num_nextn_predict_layers);
-    for (int32_t i = 0; i < layers_of(hp); i++) {
+    for (int32_t i = 0; i < sp_hparams_all_layers(hp); i++) {
         double wide = hp->intermediate_size;
         if (sp_hparams_is_expert_layer(hp, i))
             wide = hp->moe_intermediate_size * (double)(hp->num_experts_per_tok + hp->n_shared_experts) +
@@ -309,7 +304,7 @@ void sp_pass_flops(const sp_hparams *hp, double *per_token, double *per_pair)
         weights += attention + 3 * h * wide + (i >= hp->num_hidden_layers ? 2 * h * h : 0);
     }
     *per_token = 6 * weights;
-    *per_pair = 6 * pair * layers_of(hp);
+    *per_pair = 6 * pair * sp_hparams_all_layers(hp);
 }
 
 double sp_pass_measure_peak(sp_ops *ops, int64_t n, float *space)

@@ -52,11 +52,6 @@ static void notice_path(const sp_trainer *t, const char *what, const char *path)
     notice(t, text);
 }
 
-static int64_t layers_of(const sp_hparams *hp)
-{
-    return hp->num_hidden_layers + hp->num_nextn_predict_layers;
-}
-
 /* --- one step ---------------------------------------------------------------------------------------------------------- */
 
 /* The passes of this process in a step. */
@@ -173,12 +168,12 @@ static sp_status check_loss(sp_trainer *t, double loss, double grad_norm, sp_err
 static sp_status balance_experts(sp_trainer *t, double *max_load, sp_error *err)
 {
     const sp_hparams *hp = &t->parameters->hp;
-    int64_t n_experts = hp->n_routed_experts, n = layers_of(hp) * n_experts;
+    int64_t n_experts = hp->n_routed_experts, n = sp_hparams_all_layers(hp) * n_experts;
     double rate = sp_schedule_bias_rate(&t->config->schedule, t->state.step);
     *max_load = 0.0;
     if (n_experts == 0) return SP_OK;
     SP_TRY(sp_parallel_sum_counts(t->parallel, t->counts, n, err));
-    for (int64_t layer = 0; layer < layers_of(hp); layer++) {
+    for (int32_t layer = 0; layer < sp_hparams_all_layers(hp); layer++) {
         const int64_t *counts = t->counts + layer * n_experts;
         double total = 0.0;
         for (int64_t e = 0; e < n_experts; e++) total += (double)counts[e];
@@ -188,9 +183,7 @@ static sp_status balance_experts(sp_trainer *t, double *max_load, sp_error *err)
             t->loads[layer * n_experts + e] = (float)load;
             *max_load = fmax(*max_load, load);
         }
-        const sp_layer *w = layer < hp->num_hidden_layers
-                                ? &t->parameters->weights.layers[layer]
-                                : &t->parameters->weights.mtp[layer - hp->num_hidden_layers].layer;
+        const sp_layer *w = sp_weights_layer(&t->parameters->weights, hp, layer);
         float *bias = w->router_bias ? w->router_bias->data : NULL;
         for (int64_t e = 0; bias && e < n_experts; e++)
             bias[e] += (float)(rate * (((double)counts[e] < mean) - ((double)counts[e] > mean)));
@@ -220,7 +213,7 @@ static void describe_step(const sp_trainer *t, const sp_pass_sums *sums, sp_step
     m->loss = over(sums->loss, sums->n_targets);
     m->mtp_loss = over(sums->mtp_loss, sums->n_seconds);
     m->balance_loss = t->config->balance_factor * over(sums->balance, sums->n_sequences);
-    m->n_layers = (int32_t)layers_of(hp);
+    m->n_layers = sp_hparams_all_layers(hp);
     m->n_experts = hp->n_routed_experts;
     m->loads = t->loads;
     m->validation_loss = m->validation_mtp_accuracy = -1.0;
@@ -235,7 +228,7 @@ sp_status sp_trainer_step(sp_trainer *t, sp_step_metrics *m, sp_error *err)
     sp_pass_sums sums = {0};
     memset(m, 0, sizeof *m);
     memset(t->grads, 0, (size_t)t->parameters->n_floats * sizeof *t->grads);
-    memset(t->counts, 0, (size_t)(layers_of(hp) * hp->n_routed_experts) * sizeof *t->counts);
+    memset(t->counts, 0, (size_t)(sp_hparams_all_layers(hp) * hp->n_routed_experts) * sizeof *t->counts);
     m->rows = (double)sp_schedule_rows(schedule, t->state.step);
     m->lr = sp_schedule_lr(schedule, t->state.step);
     sp_status status;
@@ -426,7 +419,7 @@ static sp_status allocate(sp_trainer *t, sp_error *err)
 {
     const sp_train_config *c = t->config;
     const sp_hparams *hp = &c->hp;
-    size_t n_loads = (size_t)(layers_of(hp) * hp->n_routed_experts);
+    size_t n_loads = (size_t)(sp_hparams_all_layers(hp) * hp->n_routed_experts);
     t->arena = sp_arena_create((size_t)16 << 20);
     if (!t->arena) return sp_fail_nomem(err, "trainer", (size_t)16 << 20);
     SP_TRY(sp_pool_create(&t->pool, sp_parallel_threads(t->comm, c), err));
