@@ -282,43 +282,79 @@ sp_tensor *sp_op_linear_exact(sp_ops *ops, const sp_tensor *x, const sp_tensor *
 /* --- one matrix per head ----------------------------------------------------------------------------------
  */
 
-/* Per head j: dx_j += dy_j W_j and dW_j += dy_j^T x_j, where row t of x_j is row t nh + j of x. */
-static void backward_heads(sp_ops *ops, const sp_node *node)
+/* Rows t of head j are rows t nh + j of a tensor (T nh, cols): its first element and their distance. */
+typedef struct head_view {
+    float *data;       /* of head 0 */
+    int64_t cols, row; /* distance of two rows of the tensor */
+} head_view;
+
+/* y_j = x_j W_j, x (T, n_rows) -> y (T, cols), or x_j W_j^T the other way round. */
+static sp_product head_product(const sp_head_rows *heads, int64_t j, int64_t n_tokens, head_view x,
+                               head_view y, bool transposed)
+{
+    int64_t nh = heads->n_heads, w_row = sp_ops_stride(heads->w);
+    return (sp_product){n_tokens,
+                        y.cols,
+                        x.cols,
+                        x.data + j * x.row,
+                        nh * x.row,
+                        1,
+                        sp_ops_row(heads->w, j * heads->stride + heads->first),
+                        transposed ? 1 : w_row,
+                        transposed ? w_row : 1,
+                        y.data + j * y.row,
+                        nh * y.row};
+}
+
+/* dW_j += narrow_j^T wide_j: narrow (T, n_rows), wide (T, cols). */
+static sp_product head_dw(const sp_head_rows *heads, int64_t j, int64_t n_tokens, head_view narrow,
+                          head_view wide, float *dw)
+{
+    int64_t nh = heads->n_heads;
+    return (sp_product){narrow.cols,
+                        wide.cols,
+                        n_tokens,
+                        narrow.data + j * narrow.row,
+                        1,
+                        nh * narrow.row,
+                        wide.data + j * wide.row,
+                        nh * wide.row,
+                        1,
+                        dw + (j * heads->stride + heads->first) * wide.cols,
+                        wide.cols};
+}
+
+static head_view view_heads(const sp_tensor *x)
+{
+    return (head_view){x->data, sp_tensor_cols(x), sp_ops_stride(x)};
+}
+
+static head_view view_gradient(float *grad, int64_t cols)
+{
+    return (head_view){grad, cols, cols};
+}
+
+/* Of y_j = x_j W_j^T (transposed) or x_j W_j: dx_j += dy_j W_j or dy_j W_j^T, and dW_j. */
+static void backward_of_heads(sp_ops *ops, const sp_node *node, bool transposed)
 {
     const sp_tensor *x = node->inputs[0];
     const sp_head_rows *heads = node->saved;
-    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n_out = heads->n_rows;
-    int64_t n_in = sp_tensor_cols(x), x_row = sp_ops_stride(x), w_row = sp_ops_stride(heads->w);
+    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n = 0;
     bool fresh;
     float *dw = sp_tape_grad(ops, heads->w), *dx = sp_tape_grad_fresh(ops, x, &fresh);
-    sp_product *products = sp_ops_alloc(ops, (size_t)nh * 2, sizeof *products), *dx_products = products;
+    sp_product *products = sp_ops_alloc(ops, (size_t)nh * 2, sizeof *products);
     if (!products) return;
-    for (int64_t j = 0; dw && j < nh; j++)
-        products[j] = (sp_product){n_out,
-                                   n_in,
-                                   n_tokens,
-                                   node->grad + j * n_out,
-                                   1,
-                                   nh * n_out,
-                                   sp_ops_row(x, j),
-                                   nh * x_row,
-                                   1,
-                                   dw + (j * heads->stride + heads->first) * n_in,
-                                   n_in};
-    if (dw) dx_products += nh;
+    head_view in = view_heads(x), dy = view_gradient(node->grad, sp_tensor_cols(node->output));
+    head_view narrow = transposed ? dy : in, wide = transposed ? in : dy;
+    for (int64_t j = 0; dw && j < nh; j++) products[n++] = head_dw(heads, j, n_tokens, narrow, wide, dw);
     for (int64_t j = 0; dx && j < nh; j++)
-        dx_products[j] = (sp_product){n_tokens,
-                                      n_in,
-                                      n_out,
-                                      node->grad + j * n_out,
-                                      nh * n_out,
-                                      1,
-                                      (float *)heads->w->data + (j * heads->stride + heads->first) * w_row,
-                                      w_row,
-                                      1,
-                                      dx + j * n_in,
-                                      nh * n_in};
+        products[n++] = head_product(heads, j, n_tokens, dy, view_gradient(dx, in.cols), !transposed);
     run_backward(ops, node, products, dw ? nh : 0, dx ? nh : 0, fresh);
+}
+
+static void backward_heads(sp_ops *ops, const sp_node *node)
+{
+    backward_of_heads(ops, node, true);
 }
 
 static void record_heads(sp_ops *ops, sp_tensor *y, const sp_tensor *x, const sp_head_rows *heads,
@@ -392,22 +428,12 @@ static void multiply_transposed(void *ctx, size_t begin, size_t end, int thread)
 /* y_j = x_j W_j for float32 weights in training. */
 static void run_float_transposed(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads, sp_tensor *y)
 {
-    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n = sp_tensor_cols(heads->w);
+    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh;
     sp_arena_mark mark = sp_arena_save(ops->arena);
     sp_product *products = sp_ops_alloc(ops, (size_t)nh, sizeof *products);
     if (!products) return;
     for (int64_t j = 0; j < nh; j++)
-        products[j] = (sp_product){n_tokens,
-                                   n,
-                                   heads->n_rows,
-                                   sp_ops_row(x, j),
-                                   nh * sp_ops_stride(x),
-                                   1,
-                                   sp_ops_row(heads->w, j * heads->stride + heads->first),
-                                   sp_ops_stride(heads->w),
-                                   1,
-                                   (float *)y->data + j * n,
-                                   nh * n};
+        products[j] = head_product(heads, j, n_tokens, view_heads(x), view_heads(y), false);
     if (sp_ops_use_fp8(ops))
         sp_products_fp8(ops, products, nh, 0, 0);
     else
@@ -415,43 +441,9 @@ static void run_float_transposed(sp_ops *ops, const sp_tensor *x, const sp_head_
     sp_arena_restore(ops->arena, mark);
 }
 
-/* Per head j: dx_j += dy_j W_j^T and dW_j += x_j^T dy_j. */
 static void backward_heads_t(sp_ops *ops, const sp_node *node)
 {
-    const sp_tensor *x = node->inputs[0];
-    const sp_head_rows *heads = node->saved;
-    int64_t nh = heads->n_heads, n_tokens = sp_tensor_rows(x) / nh, n_in = heads->n_rows;
-    int64_t n_out = sp_tensor_cols(heads->w), x_row = sp_ops_stride(x), w_row = sp_ops_stride(heads->w);
-    bool fresh;
-    float *dw = sp_tape_grad(ops, heads->w), *dx = sp_tape_grad_fresh(ops, x, &fresh);
-    sp_product *products = sp_ops_alloc(ops, (size_t)nh * 2, sizeof *products), *dx_products = products;
-    if (!products) return;
-    for (int64_t j = 0; dw && j < nh; j++)
-        products[j] = (sp_product){n_in,
-                                   n_out,
-                                   n_tokens,
-                                   sp_ops_row(x, j),
-                                   1,
-                                   nh * x_row,
-                                   node->grad + j * n_out,
-                                   nh * n_out,
-                                   1,
-                                   dw + (j * heads->stride + heads->first) * n_out,
-                                   n_out};
-    if (dw) dx_products += nh;
-    for (int64_t j = 0; dx && j < nh; j++)
-        dx_products[j] = (sp_product){n_tokens,
-                                      n_in,
-                                      n_out,
-                                      node->grad + j * n_out,
-                                      nh * n_out,
-                                      1,
-                                      (float *)heads->w->data + (j * heads->stride + heads->first) * w_row,
-                                      1,
-                                      w_row,
-                                      dx + j * n_in,
-                                      nh * n_in};
-    run_backward(ops, node, products, dw ? nh : 0, dx ? nh : 0, fresh);
+    backward_of_heads(ops, node, false);
 }
 
 sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_rows *heads)

@@ -90,22 +90,26 @@ static void add_to_gradient(sp_ops *ops, const sp_tensor *x, const float *dy, in
     if (job.y) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_strided, &job);
 }
 
-typedef struct columns_job {
+/* Columns col .. col + n - 1 of row i of d += rows i share .. i share + share - 1 of dy, in order; the whole row of d
+ * (d_row wide) is 0 before if `set`. */
+typedef struct share_job {
     const sp_ops *ops;
     const float *dy;
-    float *dx;
-    int64_t n, x_cols, col;
-    bool fresh;
-} columns_job;
+    float *d;
+    int64_t dy_row, d_row, col, n, share;
+    bool set;
+} share_job;
 
-static void add_to_columns(void *ctx, size_t begin, size_t end, int thread)
+static void add_shared_rows(void *ctx, size_t begin, size_t end, int thread)
 {
     (void)thread;
-    const columns_job *job = ctx;
+    const share_job *job = ctx;
     for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
-        float *dx = job->dx + i * job->x_cols;
-        if (job->fresh) memset(dx, 0, (size_t)job->x_cols * sizeof *dx);
-        job->ops->kernels->add((size_t)job->n, job->dy + i * job->n, dx + job->col);
+        float *d = job->d + i * job->d_row;
+        if (job->set) memset(d, 0, (size_t)job->d_row * sizeof *d);
+        for (int64_t j = 0; j < job->share; j++)
+            job->ops->kernels->add((size_t)job->n, job->dy + (i * job->share + j) * job->dy_row,
+                                   d + job->col);
     }
 }
 
@@ -114,9 +118,10 @@ static void backward_columns(sp_ops *ops, const sp_node *node)
 {
     const sp_tensor *x = node->inputs[0];
     const int64_t *col = node->saved;
-    columns_job job = {ops, node->grad, NULL, sp_tensor_cols(node->output), sp_tensor_cols(x), *col, false};
-    job.dx = sp_tape_grad_fresh(ops, x, &job.fresh);
-    if (job.dx) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_to_columns, &job);
+    int64_t n = sp_tensor_cols(node->output);
+    share_job job = {ops, node->grad, NULL, n, sp_tensor_cols(x), *col, n, 1, false};
+    job.d = sp_tape_grad_fresh(ops, x, &job.set);
+    if (job.d) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_shared_rows, &job);
 }
 
 /* A reshaped tensor's gradient is x's, and that of some rows is a stretch of x's. */
@@ -400,35 +405,15 @@ static void concat_rows(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
-/* dy of `share` rows in a row, in order, to one row of db. */
-typedef struct share_job {
-    const sp_ops *ops;
-    const float *dy;
-    float *db;
-    int64_t dy_row, n, share;
-    bool set;
-} share_job;
-
-static void add_shared_rows(void *ctx, size_t begin, size_t end, int thread)
-{
-    (void)thread;
-    const share_job *job = ctx;
-    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
-        float *db = job->db + i * job->n;
-        if (job->set) memset(db, 0, (size_t)job->n * sizeof *db);
-        for (int64_t j = 0; j < job->share; j++)
-            job->ops->kernels->add((size_t)job->n, job->dy + (i * job->share + j) * job->dy_row, db);
-    }
-}
-
 static void backward_concat(sp_ops *ops, const sp_node *node)
 {
     const sp_tensor *a = node->inputs[0], *b = node->inputs[1];
     int64_t cols = sp_tensor_cols(node->output), na = sp_tensor_cols(a), nb = sp_tensor_cols(b);
-    share_job job = {ops, node->grad + na, NULL, cols, nb, sp_tensor_rows(a) / sp_tensor_rows(b), false};
+    share_job job = {ops,  node->grad + na, NULL, cols, nb, 0, nb, sp_tensor_rows(a) / sp_tensor_rows(b),
+                     false};
     add_to_gradient(ops, a, node->grad, cols);
-    job.db = sp_tape_grad_fresh(ops, b, &job.set);
-    if (job.db) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(b), ROW_GRAIN, add_shared_rows, &job);
+    job.d = sp_tape_grad_fresh(ops, b, &job.set);
+    if (job.d) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(b), ROW_GRAIN, add_shared_rows, &job);
 }
 
 sp_tensor *sp_op_concat(sp_ops *ops, const sp_tensor *a, const sp_tensor *b)
