@@ -8,9 +8,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "base/dir.h"
 #include "base/file.h"
 #include "cli/hub.h"
+#include "train/checkpoint.h"
 
 static void print_missing(const char *model)
 {
@@ -54,14 +54,10 @@ static char *find_nano(void)
 /* The last checkpoint of a run's folder, NULL if it is none. */
 static char *find_step(const char *folder)
 {
-    sp_names_list list = {NULL, 0, 0};
     char *config = sp_path_join(folder, "config.json"), *path = NULL;
     bool is_model = !config || sp_file_exists(config);
     sp_free(config);
-    if (is_model || !sp_file_is_dir(folder) || sp_dir_list(&list, folder, NULL) != SP_OK) return NULL;
-    for (size_t i = list.n; i-- > 0 && !path;)
-        if (strncmp(list.names[i], "step-", 5) == 0) path = sp_path_join(folder, list.names[i]);
-    sp_names_list_clear(&list);
+    if (!is_model && sp_file_is_dir(folder)) sp_checkpoint_last(&path, folder, NULL);
     return path;
 }
 

@@ -200,7 +200,9 @@ sp_status sp_checkpoint_read(const char *path, const sp_checkpoint_sink *sink, s
     loading files[2];
     memset(files, 0, sizeof files);
     sp_status status;
-    SP_GOTO(done, status, sp_checkpoint_verify(path, state, err));
+    SP_GOTO(done, status,
+            sink->verified ? sp_checkpoint_read_state(path, state, err)
+                           : sp_checkpoint_verify(path, state, err));
     SP_GOTO(done, status, open_file(&files[0], path, SP_CHECKPOINT_MODEL, err));
     if (sink->optimizer) SP_GOTO(done, status, open_file(&files[1], path, SP_CHECKPOINT_OPTIMIZER, err));
     SP_GOTO(done, status, read_parts(files, sink, false, err));
@@ -259,6 +261,6 @@ sp_status sp_checkpoint_load(const char *path, sp_parameters *parameters, sp_opt
                              sp_train_state *state, sp_error *err)
 {
     local l = {parameters, optimizer};
-    sp_checkpoint_sink sink = {parameters, optimizer, deliver_here, &l};
+    sp_checkpoint_sink sink = {parameters, optimizer, deliver_here, &l, false};
     return sp_checkpoint_read(path, &sink, state, err);
 }

@@ -35,6 +35,9 @@ sp_status sp_checkpoint_newest(char **path, const char *run_dir, sp_buf *skipped
 /* Remove what a kill left half written or half removed; only for the run's own process: another one may be writing. */
 sp_status sp_checkpoint_clean(const char *run_dir, sp_error *err);
 
+/* The one with the most steps, as it is: no sum is made, nothing is removed. *path is NULL (and SP_OK) if there is none. */
+sp_status sp_checkpoint_last(char **path, const char *run_dir, sp_error *err);
+
 /* Check every sum, then read. SP_E_FORMAT names file and tensor. `optimizer` may be NULL (weights alone). Only tensors that are
  * local in `parameters` are read. */
 sp_status sp_checkpoint_load(const char *path, sp_parameters *parameters, sp_optimizer *optimizer,
@@ -67,6 +70,7 @@ typedef struct sp_checkpoint_sink {
     const sp_optimizer *optimizer; /* NULL: values alone */
     sp_status (*deliver)(void *ctx, sp_checkpoint_part part, size_t item, const void *data, sp_error *err);
     void *ctx;
+    bool verified; /* sp_checkpoint_newest() has just found it whole: the sums are not made again */
 } sp_checkpoint_sink;
 
 sp_status sp_checkpoint_read(const char *path, const sp_checkpoint_sink *sink, sp_train_state *state,

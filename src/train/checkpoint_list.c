@@ -71,6 +71,17 @@ static char *step_path(const char *run_dir, int64_t step)
     return sp_path_join(run_dir, name);
 }
 
+sp_status sp_checkpoint_last(char **path, const char *run_dir, sp_error *err)
+{
+    int64_t *steps;
+    size_t n;
+    *path = NULL;
+    SP_TRY(list_steps(run_dir, &steps, &n, err));
+    if (n > 0) *path = step_path(run_dir, steps[n - 1]);
+    sp_free(steps);
+    return n == 0 || *path ? SP_OK : sp_fail_nomem(err, "path", strlen(run_dir));
+}
+
 /* Why a checkpoint is passed over; running out of memory or being refused by the system is no reason. */
 static bool is_broken(sp_status status)
 {

@@ -13,8 +13,9 @@
 /* Write dir/training.json with the sums of every file that is in dir. */
 sp_status sp_checkpoint_seal(const char *dir, const sp_train_state *state, sp_error *err);
 
-/* Read dir/training.json and compare size and sum of every file that it names. SP_E_FORMAT names the file; SP_E_UNSUPPORTED: another
- * version. */
+/* Read dir/training.json, whose own sum must fit. SP_E_FORMAT; SP_E_UNSUPPORTED: another version. verify also compares size and
+ * sum of every file that it names; SP_E_FORMAT names the file. */
+sp_status sp_checkpoint_read_state(const char *dir, sp_train_state *state, sp_error *err);
 sp_status sp_checkpoint_verify(const char *dir, sp_train_state *state, sp_error *err);
 
 /* "step-%08lld" into name; the step of such a name, -1 for any other. */

@@ -197,14 +197,29 @@ static sp_status read_state(const char *dir, sp_json **root, sp_error *err)
     return status;
 }
 
+/* *root is the caller's, also after a failure. */
+static sp_status load_state(const char *dir, sp_json **root, sp_train_state *state, sp_error *err)
+{
+    memset(state, 0, sizeof *state);
+    sp_status status = read_state(dir, root, err);
+    if (status == SP_OK) status = get_state(*root, state, err);
+    if (status != SP_OK && status != SP_E_NOMEM && err && !strstr(err->text, SP_CHECKPOINT_STATE))
+        sp_fail_prefix(err, status, "%s", SP_CHECKPOINT_STATE);
+    return status;
+}
+
+sp_status sp_checkpoint_read_state(const char *dir, sp_train_state *state, sp_error *err)
+{
+    sp_json *root = NULL;
+    sp_status status = load_state(dir, &root, state, err);
+    sp_json_destroy(root);
+    return status;
+}
+
 sp_status sp_checkpoint_verify(const char *dir, sp_train_state *state, sp_error *err)
 {
     sp_json *root = NULL;
-    memset(state, 0, sizeof *state);
-    sp_status status = read_state(dir, &root, err);
-    if (status == SP_OK) status = get_state(root, state, err);
-    if (status != SP_OK && status != SP_E_NOMEM && err && !strstr(err->text, SP_CHECKPOINT_STATE))
-        sp_fail_prefix(err, status, "%s", SP_CHECKPOINT_STATE);
+    sp_status status = load_state(dir, &root, state, err);
     if (status == SP_OK) status = check_files(dir, sp_json_get(root, "files"), err);
     sp_json_destroy(root);
     return status;

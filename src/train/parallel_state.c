@@ -160,7 +160,7 @@ sp_status sp_parallel_load(sp_parallel *p, const char *path, sp_train_state *sta
 {
     journey j;
     SP_TRY(make_journey(&j, p, state, err));
-    sp_checkpoint_sink sink = {p->parameters, p->optimizer, deliver, &j};
+    sp_checkpoint_sink sink = {p->parameters, p->optimizer, deliver, &j, true};
     sp_status status;
     if (is_first(p)) {
         status = sp_checkpoint_read(path, &sink, state, err);
