@@ -61,5 +61,17 @@ tiny_model() {
 # Fields of a golden's JSON as "1,2,3": golden_ids FILE tokens|greedy
 golden_ids() { tr -d ' \n' < "$1" | sed "s/.*\"$2\":\[\([0-9,]*\)\].*/\1/"; }
 
+# Exercises to train on: $tmp/tok and $tmp/train.shard of so many lines: small_shard LINES
+small_shard() {
+    run "$SPUTNIK" data generate "$tmp/text.jsonl" --count "$1" --seed 3
+    if grep -qiE 'jansson|pcre2' "$tmp/err"; then skip 'built without jansson or PCRE2'; fi
+    expect_rc 0
+    run "$SPUTNIK" data tokenizer "$tmp/tok" "$tmp/text.jsonl" --vocab-size 300 --pre deepseek-llm
+    if grep -qiE 'jansson|pcre2' "$tmp/err"; then skip 'built without jansson or PCRE2'; fi
+    expect_rc 0
+    run "$SPUTNIK" data pack "$tmp/train.shard" "$tmp/text.jsonl" --tokenizer "$tmp/tok" --chat-format r1
+    expect_rc 0
+}
+
 skip() { printf 'skipped: %s\n' "$1"; exit 77; }
 finish() { [ "$failures" -eq 0 ] || { printf '%s failures\n' "$failures"; exit 1; }; exit 0; }

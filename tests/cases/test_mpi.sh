@@ -32,14 +32,7 @@ if [ -x "$SP_BUILD_DIR/test_comm" ]; then
     done
 fi
 
-run "$SPUTNIK" data generate "$tmp/text.jsonl" --count 200 --seed 3
-if grep -qiE 'jansson|pcre2' "$tmp/err"; then skip 'built without jansson or PCRE2'; fi
-expect_rc 0
-run "$SPUTNIK" data tokenizer "$tmp/tok" "$tmp/text.jsonl" --vocab-size 300 --pre deepseek-llm
-if grep -qiE 'jansson|pcre2' "$tmp/err"; then skip 'built without jansson or PCRE2'; fi
-expect_rc 0
-run "$SPUTNIK" data pack "$tmp/train.shard" "$tmp/text.jsonl" --tokenizer "$tmp/tok" --chat-format r1
-expect_rc 0
+small_shard 200
 
 # config NAME STEPS EXTRA: eight rows a step, so that four processes have two each; five of validation, so that they have not
 config() {

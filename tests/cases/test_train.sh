@@ -2,14 +2,7 @@
 # `sputnik train`: a small run from text to checkpoint; stopped and resumed it has the bits of one that never stopped, however it
 # was stopped; what is malformed gets a clear error.
 . tests/cases/lib.sh
-run "$SPUTNIK" data generate "$tmp/text.jsonl" --count 400 --seed 3
-if grep -qiE 'jansson|pcre2' "$tmp/err"; then skip 'built without jansson or PCRE2'; fi
-expect_rc 0
-run "$SPUTNIK" data tokenizer "$tmp/tok" "$tmp/text.jsonl" --vocab-size 300 --pre deepseek-llm
-if grep -qiE 'jansson|pcre2' "$tmp/err"; then skip 'built without jansson or PCRE2'; fi
-expect_rc 0
-run "$SPUTNIK" data pack "$tmp/train.shard" "$tmp/text.jsonl" --tokenizer "$tmp/tok" --chat-format r1
-expect_rc 0
+small_shard 400
 
 # config NAME STEPS EXTRA: a run folder called NAME
 config() {
