@@ -201,3 +201,13 @@ void sp_writer_close(sp_writer *writer)
     sp_free(writer->tmp_path);
     sp_free(writer);
 }
+
+sp_status sp_file_write(const char *path, const sp_buf *bytes, sp_error *err)
+{
+    sp_writer *writer;
+    SP_TRY(sp_writer_open(&writer, path, err));
+    sp_status status = sp_writer_write(writer, bytes->data, bytes->len, err);
+    if (status == SP_OK) status = sp_writer_commit(writer, err);
+    sp_writer_close(writer);
+    return status;
+}

@@ -39,4 +39,7 @@ sp_status sp_writer_pad(sp_writer *writer, size_t alignment, sp_error *err); /* 
 sp_status sp_writer_commit(sp_writer *writer, sp_error *err);
 void sp_writer_close(sp_writer *writer); /* accepts NULL; removes the temporary file if not committed */
 
+/* All of it at once: the file at `path` becomes these bytes, or nothing changes. */
+sp_status sp_file_write(const char *path, const sp_buf *bytes, sp_error *err);
+
 #endif

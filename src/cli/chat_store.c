@@ -52,14 +52,10 @@ static sp_status put_chat(const sp_chat *chat, sp_buf *out, sp_error *err)
 sp_status sp_chat_save(const sp_chat *chat, const char *path, sp_error *err)
 {
     sp_buf out = {NULL, 0, 0};
-    sp_writer *writer = NULL;
     sp_status status;
     SP_GOTO(done, status, put_chat(chat, &out, err));
-    SP_GOTO(done, status, sp_writer_open(&writer, path, err));
-    SP_GOTO(done, status, sp_writer_write(writer, out.data, out.len, err));
-    status = sp_writer_commit(writer, err);
+    status = sp_file_write(path, &out, err);
 done:
-    sp_writer_close(writer);
     sp_buf_clear(&out);
     return status;
 }

@@ -218,7 +218,6 @@ sp_status sp_hub_write_list(const char *dir, const char *label, const sp_hub_fil
                             sp_error *err)
 {
     sp_buf name = {NULL, 0, 0}, text = {NULL, 0, 0};
-    sp_writer *writer = NULL;
     sp_status status;
     SP_GOTO(done, status, sp_buf_printf(&name, err, "%s/%s.pulled", dir, label));
     SP_GOTO(done, status, sp_buf_printf(&text, err, "sputnik-pull 1\nmodel %s\n", model));
@@ -228,11 +227,8 @@ sp_status sp_hub_write_list(const char *dir, const char *label, const sp_hub_fil
                 sp_buf_printf(&text, err, "%s %llu %s\n", file->sha256[0] ? file->sha256 : "-",
                               (unsigned long long)file->size, file->path));
     }
-    SP_GOTO(done, status, sp_writer_open(&writer, name.data, err));
-    SP_GOTO(done, status, sp_writer_write(writer, text.data, text.len, err));
-    status = sp_writer_commit(writer, err);
+    status = sp_file_write(name.data, &text, err);
 done:
-    sp_writer_close(writer);
     sp_buf_clear(&name);
     sp_buf_clear(&text);
     return status;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "model/hf_dir.h"
 #include "text/pretoken.h"
 
 const char *const sp_v3_specials[] = {
@@ -178,19 +179,6 @@ sp_status sp_tokenizer_write_config(sp_buf *json, const sp_tokenizer_style *styl
                          style->bos ? "LlamaTokenizerFast" : "PreTrainedTokenizerFast");
 }
 
-static sp_status save_text(const char *dir, const char *name, const sp_buf *text, sp_error *err)
-{
-    sp_writer *writer = NULL;
-    char *path = sp_path_join(dir, name);
-    if (!path) return sp_fail_nomem(err, "path", strlen(dir));
-    sp_status status = sp_writer_open(&writer, path, err);
-    if (status == SP_OK) status = sp_writer_write(writer, text->data, text->len, err);
-    if (status == SP_OK) status = sp_writer_commit(writer, err);
-    sp_writer_close(writer);
-    sp_free(path);
-    return status;
-}
-
 sp_status sp_tokenizer_save(const char *dir, const sp_bpe_vocab *vocab, const sp_tokenizer_style *style,
                             sp_error *err)
 {
@@ -199,8 +187,8 @@ sp_status sp_tokenizer_save(const char *dir, const sp_bpe_vocab *vocab, const sp
     SP_GOTO(done, status, sp_tokenizer_write_json(&json, vocab, style, err));
     SP_GOTO(done, status, sp_tokenizer_write_config(&config, style, err));
     SP_GOTO(done, status, sp_dir_create(dir, err));
-    SP_GOTO(done, status, save_text(dir, "tokenizer.json", &json, err));
-    SP_GOTO(done, status, save_text(dir, "tokenizer_config.json", &config, err));
+    SP_GOTO(done, status, sp_hf_put_text(dir, "tokenizer.json", &json, err));
+    SP_GOTO(done, status, sp_hf_put_text(dir, "tokenizer_config.json", &config, err));
 done:
     sp_buf_clear(&json);
     sp_buf_clear(&config);

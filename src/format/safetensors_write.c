@@ -230,7 +230,6 @@ sp_status sp_safetensors_write_data(sp_safetensors_writer *writer, const void *d
 static sp_status write_index(const sp_safetensors_writer *w, sp_error *err)
 {
     sp_buf json = {0};
-    sp_writer *file = NULL;
     sp_status status;
     char name[64];
     snprintf(name, sizeof name, "%.20s.safetensors.index.json", w->stem);
@@ -248,11 +247,8 @@ static sp_status write_index(const sp_safetensors_writer *w, sp_error *err)
         SP_GOTO(done, status, sp_buf_printf(&json, err, ": \"%s\"", name));
     }
     SP_GOTO(done, status, sp_buf_puts(&json, "\n  }\n}\n", err));
-    SP_GOTO(done, status, sp_writer_open(&file, path, err));
-    SP_GOTO(done, status, sp_writer_write(file, json.data, json.len, err));
-    status = sp_writer_commit(file, err);
+    status = sp_file_write(path, &json, err);
 done:
-    sp_writer_close(file);
     sp_buf_clear(&json);
     sp_free(path);
     return status;

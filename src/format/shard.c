@@ -232,14 +232,10 @@ done:
 sp_status sp_shard_save(const sp_shard_builder *b, const char *path, sp_error *err)
 {
     sp_buf bytes = {NULL, 0, 0};
-    sp_writer *writer = NULL;
     sp_status status;
     SP_GOTO(done, status, sp_shard_build(b, &bytes, err));
-    SP_GOTO(done, status, sp_writer_open(&writer, path, err));
-    SP_GOTO(done, status, sp_writer_write(writer, bytes.data, bytes.len, err));
-    status = sp_writer_commit(writer, err);
+    status = sp_file_write(path, &bytes, err);
 done:
-    sp_writer_close(writer);
     sp_buf_clear(&bytes);
     return status;
 }

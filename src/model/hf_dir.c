@@ -10,15 +10,9 @@
 
 sp_status sp_hf_put_text(const char *dir, const char *name, const sp_buf *text, sp_error *err)
 {
-    sp_writer *writer = NULL;
     char *path = sp_path_join(dir, name);
     if (!path) return sp_fail_nomem(err, "path", strlen(name));
-    sp_status status;
-    SP_GOTO(done, status, sp_writer_open(&writer, path, err));
-    SP_GOTO(done, status, sp_writer_write(writer, text->data, text->len, err));
-    status = sp_writer_commit(writer, err);
-done:
-    sp_writer_close(writer);
+    sp_status status = sp_file_write(path, text, err);
     sp_free(path);
     return status;
 }

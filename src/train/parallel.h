@@ -51,9 +51,8 @@ sp_status sp_parallel_agree(sp_parallel *parallel, sp_status status, sp_error *e
 /* The first rank gathers everything and writes sp_checkpoint_save's folder; everybody gets its status. */
 sp_status sp_parallel_save(sp_parallel *parallel, const sp_train_state *state, sp_error *err);
 
-/* The first rank reads the checkpoint `path`, which sp_checkpoint_newest() has just found whole (NULL in others), written by any number of
- * processes, and gives everybody the state
- * and the values, owners their moments. */
+/* The first rank reads the checkpoint `path` (NULL in others), which sp_checkpoint_newest() has just found whole and any number
+ * of processes may have written, and gives everybody the state and the values, owners their moments. */
 sp_status sp_parallel_load(sp_parallel *parallel, const char *path, sp_train_state *state, sp_error *err);
 
 /* Where this process's expert rows have gone so far, as a sentence; empty where experts do not live apart. */

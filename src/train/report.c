@@ -403,16 +403,6 @@ static sp_status put_page(page *p, sp_error *err)
     return sp_buf_puts(&p->out, "</main>\n</body>\n</html>\n", err);
 }
 
-static sp_status write_page(const page *p, const char *path, sp_error *err)
-{
-    sp_writer *writer = NULL;
-    sp_status status = sp_writer_open(&writer, path, err);
-    if (status == SP_OK) status = sp_writer_write(writer, p->out.data, p->out.len, err);
-    if (status == SP_OK) status = sp_writer_commit(writer, err);
-    sp_writer_close(writer);
-    return status;
-}
-
 sp_status sp_report_compare(const char *html_path, const char *title, const sp_report_run *runs,
                             size_t n_runs, sp_error *err)
 {
@@ -435,7 +425,7 @@ sp_status sp_report_compare(const char *html_path, const char *title, const sp_r
         if (log->n) p.last_step = fmax(p.last_step, log->steps[log->n - 1]);
     }
     SP_GOTO(done, status, put_page(&p, err));
-    status = write_page(&p, html_path, err);
+    status = sp_file_write(html_path, &p.out, err);
 done:
     for (size_t i = 0; p.logs && i < n_runs; i++) sp_run_log_clear(&p.logs[i]);
     sp_buf_clear(&p.out);
