@@ -20,4 +20,7 @@ static inline bool sp_ends_with_ignoring_case(const char *text, const char *end)
     return n >= m && strcasecmp(text + n - m, end) == 0;
 }
 
+/* Edit distance (Levenshtein) for "did you mean"; 64, the largest, where either word has 64 bytes or more. */
+size_t sp_word_distance(const char *a, const char *b);
+
 #endif

@@ -101,7 +101,4 @@ void sp_args_clear(const sp_command *command, void *options, sp_args_result *res
 bool sp_parse_int(const char *text, int64_t *out);
 bool sp_parse_float(const char *text, double *out);
 
-/* Edit distance for "did you mean". */
-size_t sp_word_distance(const char *a, const char *b);
-
 #endif

@@ -3,6 +3,8 @@
  * usage. */
 #include "cli/cli.h"
 
+#include "base/text.h"
+
 #include <string.h>
 
 const sp_command *const sp_commands[] = {

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/text.h"
 #include "model/config_write.h"
 #include "train/config_parts.h"
 
@@ -31,29 +32,6 @@ const sp_json *sp_config_given(const sp_json *root, const char *section, const c
 
 /* --- unknown keys --------------------------------------------------------------------------------------- */
 
-static size_t min3(size_t a, size_t b, size_t c)
-{
-    size_t m = a < b ? a : b;
-    return m < c ? m : c;
-}
-
-/* Levenshtein's distance of the first MAX_NAME bytes. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t row[MAX_NAME + 1], n = strnlen(a, MAX_NAME), m = strnlen(b, MAX_NAME);
-    for (size_t j = 0; j <= m; j++) row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t above = row[j];
-            row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-            diagonal = above;
-        }
-    }
-    return row[m];
-}
-
 /* The key that was likely meant: near in spelling in the same section, or the same word in another. */
 static const sp_config_key *suggest(const char *section, const char *key)
 {
@@ -61,7 +39,7 @@ static const sp_config_key *suggest(const char *section, const char *key)
     size_t limit = strnlen(key, MAX_NAME) / 3 + 1;
     for (size_t i = 0; (k = sp_config_key_at(i)); i++) {
         if (strcmp(k->section, section) != 0) continue;
-        size_t distance = edit_distance(key, k->key);
+        size_t distance = sp_word_distance(key, k->key);
         if (distance > limit) continue;
         limit = distance - (distance > 0);
         best = k;
@@ -95,7 +73,7 @@ static sp_status check_sections(const sp_json *root, sp_error *err)
     while (sp_json_next(root, &iter, &key, &value)) {
         size_t best = N_SECTIONS, limit = 3;
         for (size_t i = 0; i < N_SECTIONS && limit; i++) {
-            size_t distance = edit_distance(key, sections[i]);
+            size_t distance = sp_word_distance(key, sections[i]);
             if (distance >= limit) continue;
             limit = distance;
             best = i;
