@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/kernels.h"
+
 sp_status sp_scores_init(sp_scores *scores, int32_t vocab_size, int with_reference, sp_error *err)
 {
     memset(scores, 0, sizeof *scores);
@@ -32,14 +34,6 @@ double sp_score_lse(const float *logits, size_t n)
         if (logits[i] > max) max = logits[i];
     for (size_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)max);
     return (double)max + log(sum);
-}
-
-static size_t find_largest(const float *logits, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return best;
 }
 
 /* KL(reference || model) of two rows of logits (n). */
@@ -89,7 +83,7 @@ static int score_position(void *ctx, size_t position, const float *logits)
         s->reference_nll_sum += reference_lse - (double)reference[next];
         s->kl_sum += kl;
         s->kl_square_sum += kl * kl;
-        s->n_same_top += find_largest(reference, n) == find_largest(logits, n);
+        s->n_same_top += sp_find_largest(reference, (int64_t)n) == sp_find_largest(logits, (int64_t)n);
         s->kl[s->n] = (float)kl;
     }
     s->n++;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "tensor/kernels.h"
 
 typedef struct job {
     const sp_model *model;
@@ -39,9 +40,7 @@ static sp_status draft(sp_session *session, int32_t next, int32_t n_vocab, int32
 {
     const float *logits;
     SP_TRY(sp_session_predict_next2(session, next, &logits, err));
-    *guess = 0;
-    for (int32_t i = 1; i < n_vocab; i++)
-        if (logits[i] > logits[*guess]) *guess = i;
+    *guess = (int32_t)sp_find_largest(logits, n_vocab);
     return SP_OK;
 }
 

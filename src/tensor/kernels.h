@@ -67,4 +67,13 @@ const sp_kernels *sp_kernels_for(sp_isa isa);
 /* exp(x) as the kernels compute it (within 2 ulp of the exact value; 0 below -104, inf above 88.7). */
 float sp_expf(float x);
 
+/* Index of the largest of n values, the first of equals; n >= 1. */
+static inline int64_t sp_find_largest(const float *values, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (values[i] > values[best]) best = i;
+    return best;
+}
+
 #endif

@@ -177,13 +177,9 @@ static void count_hits(pass *p, const sp_tensor *hidden, const sp_tensor *head)
         sp_arena_mark mark = sp_arena_save(p->ops->arena);
         int64_t n = n_tokens - first < chunk ? n_tokens - first : chunk;
         sp_tensor *logits = sp_op_linear(p->ops, sp_op_rows(p->ops, hidden, first, n), head, NULL);
-        for (int64_t i = 0; logits && i < n; i++) {
-            const float *row = sp_tensor_row(logits, i);
-            int32_t best = 0;
-            for (int32_t v = 1; v < n_vocab; v++)
-                if (row[v] > row[best]) best = v;
-            p->sums->mtp_hits += best == p->passage->seconds[first + i];
-        }
+        for (int64_t i = 0; logits && i < n; i++)
+            p->sums->mtp_hits +=
+                sp_find_largest(sp_tensor_row(logits, i), n_vocab) == p->passage->seconds[first + i];
         sp_arena_restore(p->ops->arena, mark);
     }
 }
