@@ -176,7 +176,7 @@ static void count_hits(pass *p, const sp_tensor *hidden, const sp_tensor *head)
     for (int64_t first = 0; first < n_tokens; first += chunk) {
         sp_arena_mark mark = sp_arena_save(p->ops->arena);
         int64_t n = n_tokens - first < chunk ? n_tokens - first : chunk;
-        sp_tensor *logits = sp_op_linear(p->ops, sp_op_rows(p->ops, hidden, first, n), head, NULL);
+        sp_tensor *logits = sp_op_linear_exact(p->ops, sp_op_rows(p->ops, hidden, first, n), head, NULL);
         for (int64_t i = 0; logits && i < n; i++)
             p->sums->mtp_hits +=
                 sp_find_largest(sp_tensor_row(logits, i), n_vocab) == p->passage->seconds[first + i];
