@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Every block of the family's networks as formulas over ops. Sources: Llama 2 (grouped attention, SwiGLU,
  * RMSNorm), DeepSeek-V2 report section 2.1 (latent attention; here in the absorbed form over the compressed
- * cache, in training with heads written out), DeepSeekMoE, DeepSeek-V3 report section 2.2 (multi-token prediction) and its inference code. Shapes
- * use the letters of weights.h; T rows. Start at sp_net_forward(). */
+ * cache, in training with heads written out), DeepSeekMoE, DeepSeek-V3 report section 2.2 (multi-token
+ * prediction) and its inference code. Shapes use the letters of weights.h; T rows. Start at sp_net_forward(). */
 #include "model/blocks.h"
 
 /* One layer's place in a pass. */
