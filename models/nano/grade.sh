@@ -7,7 +7,8 @@ sputnik=${SPUTNIK:-build/default/sputnik}
 model=${1:-nano}
 out=${2:-build/nano}
 mkdir -p "$out"
-for task in add sub mul div compare sort count reverse parity countdown word talk; do
-    "$sputnik" data generate "$out/test-$task.jsonl" --task "$task" --count 1000 --seed 11 --split test > /dev/null
-    "$sputnik" eval "$model" "$out/test-$task.jsonl" --kinds
+for task in add sub mul div compare sort count reverse parity countdown word talk sort:5 countdown:3; do
+    file=$out/test-$(echo "$task" | tr : -).jsonl
+    "$sputnik" data generate "$file" --task "$task" --count 1000 --seed 11 --split test > /dev/null
+    "$sputnik" eval "$model" "$file" --kinds --drafts
 done
