@@ -70,7 +70,7 @@ static void fold_block(walk *w, int64_t h, int64_t n, float_block keys, float_bl
     const float *q = (const float *)sp_tensor_row(w->job->q, w->row) + (w->head + h) * a->k_dim;
     float *acc = (float *)w->job->y->data + w->row * a->n_heads * a->v_dim + (w->head + h) * a->v_dim;
     for (int64_t i = 0; i < n; i++)
-        w->scores[i] = a->scale * k->dot[SP_DTYPE_F32]((size_t)a->k_dim, keys.data + i * keys.stride, q);
+        w->scores[i] = a->scale * k->dot((size_t)a->k_dim, keys.data + i * keys.stride, q);
     float top = k->max((size_t)n, w->scores);
     if (top > w->max[h]) {
         float shrink = sp_expf(w->max[h] - top); /* 0 at the first block: exp(-inf) */

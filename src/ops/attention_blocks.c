@@ -257,7 +257,7 @@ static void softmax_gradient(const backward_job *job, const block *b, const floa
     const float *dy = head_rows(b, job->node->grad, y_row, a->v_dim);
     const float *y = head_rows(b, job->node->output->data, y_row, a->v_dim);
     for (int64_t i = 0; i < matrix_rows(at, b); i++) {
-        float mean = k->dot[SP_DTYPE_F32]((size_t)a->v_dim, dy + i * stride, y + i * stride);
+        float mean = k->dot((size_t)a->v_dim, dy + i * stride, y + i * stride);
         k->softmax_grad((size_t)n_keys, mean, a->scale, p + i * pitch, ds + i * pitch);
     }
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Matrix products: plain, per head, per head transposed, per expert. All go through multiply_rows(): each
- * output is one dot kernel call over one weight row and one activation row, so neither threads nor batch size
- * can change its bits. Work is shared out by weight rows. Start at sp_op_linear(). */
+/* Matrix products: plain, per head, per head transposed, per expert. All go through multiply_rows(), whose kernel
+ * makes each output from one weight row and one activation row, so neither threads nor batch size can change
+ * its bits. Work is shared out by weight rows. Start at sp_op_linear(). */
 #include "ops/ops_parts.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* Multiply-adds that make a chunk worth a trip to the shared counter, and activation rows kept hot in the
- * first-level cache while weight rows stream past. */
-#define CHUNK_WORK 65536
-#define TOKEN_BLOCK 16
+/* Multiply-adds that make a chunk worth a trip to the shared counter, and weight rows that a chunk has at least:
+ * the kernels treat so many together. */
+#define CHUNK_WORK 262144
+#define CHUNK_ROWS 64
 
 /* Activation rows in the form that a weight format's kernel wants. */
 typedef struct act_rows {
@@ -71,38 +71,28 @@ typedef struct product {
     const float *bias; /* (n_out) or NULL */
 } product;
 
-/* Dot of an E4M3 row with block scales: each stretch of 128 columns is summed by itself, then scaled and
- * added in order. */
-static float dot_scaled(const sp_kernels *k, const sp_tensor *w, int64_t row, const void *x)
+static void add_bias(const product *p, int64_t begin, int64_t end)
 {
-    int64_t n = sp_tensor_cols(w), n_blocks = (n + 127) / 128;
-    const float *scale = w->scale + row / 128 * n_blocks;
-    const uint8_t *bytes = sp_tensor_row(w, row);
-    const float *values = x;
-    float sum = 0.0f;
-    for (int64_t b = 0; b < n_blocks; b++) {
-        int64_t begin = b * 128, len = n - begin < 128 ? n - begin : 128;
-        sum += scale[b] * k->dot[w->dtype]((size_t)len, bytes + begin, values + begin);
-    }
-    return sum;
+    for (int64_t t = 0; t < p->n_x; t++)
+        for (int64_t r = begin; r < end; r++) p->y[t * p->y_stride + r] += p->bias[r];
 }
 
 static void multiply_rows(const product *p, int64_t begin, int64_t end)
 {
-    sp_dot_fn dot = p->kernels->dot[p->w->dtype];
-    size_t n = (size_t)sp_tensor_cols(p->w);
-    for (int64_t t0 = 0; t0 < p->n_x; t0 += TOKEN_BLOCK) {
-        int64_t t1 = p->n_x - t0 < TOKEN_BLOCK ? p->n_x : t0 + TOKEN_BLOCK;
-        for (int64_t r = begin; r < end; r++) {
-            const void *row = sp_tensor_row(p->w, p->w_row + r);
-            float bias = p->bias ? p->bias[r] : 0.0f;
-            for (int64_t t = t0; t < t1; t++) {
-                const void *x = p->x.data + (size_t)t * p->x.stride;
-                float y = p->w->scale ? dot_scaled(p->kernels, p->w, p->w_row + r, x) : dot(n, row, x);
-                p->y[t * p->y_stride + r] = p->bias ? y + bias : y;
-            }
-        }
-    }
+    const sp_tensor *w = p->w;
+    sp_matmul m = {(size_t)sp_tensor_cols(w),
+                   sp_tensor_row(w, p->w_row + begin),
+                   w->row_bytes,
+                   end - begin,
+                   p->x.data,
+                   p->x.stride,
+                   p->n_x,
+                   p->y + begin,
+                   p->y_stride,
+                   w->scale,
+                   p->w_row + begin};
+    p->kernels->matmul[w->dtype](&m);
+    if (p->bias) add_bias(p, begin, end);
 }
 
 /* Several products of equal n_out; item i is row i % n_out of product i / n_out. */
@@ -176,7 +166,7 @@ static void run_products(sp_ops *ops, const product *products, int64_t n_product
     int64_t work = 0;
     for (int64_t i = 0; i < n_products; i++) work += products[i].n_x;
     work = work * sp_tensor_cols(products[0].w) / n_products + 1; /* per weight row */
-    int64_t grain = CHUNK_WORK / work + 1;
+    int64_t grain = (CHUNK_WORK / work / CHUNK_ROWS + 1) * CHUNK_ROWS;
     product_list list = {products, n_out};
     sp_pool_run(ops->pool, (size_t)(n_products * n_out), (size_t)grain, multiply_items, &list);
 }

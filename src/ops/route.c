@@ -253,7 +253,7 @@ static void backward_combine_rows(void *ctx, size_t begin, size_t end, int threa
             if (job->fresh) memset(job->dx + row * n, 0, (size_t)n * sizeof *job->dx);
             if (job->dx) kernels->axpy((size_t)n, w[k], dy, job->dx + row * n);
             if (job->dweights)
-                job->dweights[t * top_k + k] += kernels->dot[SP_DTYPE_F32]((size_t)n, sp_ops_row(x, row), dy);
+                job->dweights[t * top_k + k] += kernels->dot((size_t)n, sp_ops_row(x, row), dy);
         }
     }
 }

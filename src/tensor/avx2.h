@@ -18,6 +18,14 @@ static inline float sum_lanes(__m256 v)
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
 }
 
+/* The sum of eight integers. */
+static inline int32_t sum_integers(__m256i v)
+{
+    __m128i a = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32(a, 0xb1)));
+}
+
 static inline __m256i load_32(const void *p)
 {
     return _mm256_loadu_si256((const __m256i *)p);

@@ -72,6 +72,20 @@ ROWS_SHORT(f16, uint16_t, load_f16, sp_f16_to_f32)
 ROWS_SHORT(bf16, uint16_t, load_bf16, sp_bf16_to_f32)
 ROWS_SHORT(f8_e4m3, uint8_t, load_f8, sp_e4m3_to_f32)
 
+MATMUL_BY_DOTS(f32, avx2)
+MATMUL_BY_DOTS(f16, avx2)
+MATMUL_BY_DOTS(bf16, avx2)
+
+static void matmul_f8_e4m3_avx2(const sp_matmul *m)
+{
+    sp_matmul_f8_by(m, dot_f8_e4m3_avx2);
+}
+
+static float dot_avx2(size_t n, const float *x, const float *y)
+{
+    return dot_f32_avx2(n, x, y);
+}
+
 static float sum_squares_avx2(size_t n, const float *x)
 {
     return dot_f32_avx2(n, x, x);
@@ -183,13 +197,14 @@ static void adamw_avx2(size_t n, const sp_adamw *a, const float *g, float *w, fl
 
 void sp_fill_float_avx2(sp_kernels *k)
 {
-    k->dot[SP_DTYPE_F32] = dot_f32_avx2;
-    k->dot[SP_DTYPE_F16] = dot_f16_avx2;
-    k->dot[SP_DTYPE_BF16] = dot_bf16_avx2;
-    k->dot[SP_DTYPE_F8_E4M3] = dot_f8_e4m3_avx2;
+    k->matmul[SP_DTYPE_F32] = matmul_f32_avx2;
+    k->matmul[SP_DTYPE_F16] = matmul_f16_avx2;
+    k->matmul[SP_DTYPE_BF16] = matmul_bf16_avx2;
+    k->matmul[SP_DTYPE_F8_E4M3] = matmul_f8_e4m3_avx2;
     k->unpack[SP_DTYPE_F16] = unpack_f16_avx2;
     k->unpack[SP_DTYPE_BF16] = unpack_bf16_avx2;
     k->unpack[SP_DTYPE_F8_E4M3] = unpack_f8_e4m3_avx2;
+    k->dot = dot_avx2;
     k->sum_squares = sum_squares_avx2;
     k->axpy = axpy_avx2;
     k->scale = scale_avx2;

@@ -48,6 +48,20 @@ static float dot_f8_e4m3_scalar(size_t n, const void *w, const void *x)
     return sp_lanes_sum(lanes);
 }
 
+MATMUL_BY_DOTS(f32, scalar)
+MATMUL_BY_DOTS(f16, scalar)
+MATMUL_BY_DOTS(bf16, scalar)
+
+static void matmul_f8_e4m3_scalar(const sp_matmul *m)
+{
+    sp_matmul_f8_by(m, dot_f8_e4m3_scalar);
+}
+
+static float dot_scalar(size_t n, const float *x, const float *y)
+{
+    return dot_f32_scalar(n, x, y);
+}
+
 static void unpack_f32_scalar(size_t n, const void *src, float *dst)
 {
     memcpy(dst, src, n * sizeof(float));
@@ -163,15 +177,16 @@ static void adamw_scalar(size_t n, const sp_adamw *a, const float *g, float *w, 
 
 void sp_fill_float_scalar(sp_kernels *k)
 {
-    k->dot[SP_DTYPE_F32] = dot_f32_scalar;
-    k->dot[SP_DTYPE_F16] = dot_f16_scalar;
-    k->dot[SP_DTYPE_BF16] = dot_bf16_scalar;
-    k->dot[SP_DTYPE_F8_E4M3] = dot_f8_e4m3_scalar;
+    k->matmul[SP_DTYPE_F32] = matmul_f32_scalar;
+    k->matmul[SP_DTYPE_F16] = matmul_f16_scalar;
+    k->matmul[SP_DTYPE_BF16] = matmul_bf16_scalar;
+    k->matmul[SP_DTYPE_F8_E4M3] = matmul_f8_e4m3_scalar;
     k->unpack[SP_DTYPE_F32] = unpack_f32_scalar;
     k->unpack[SP_DTYPE_F16] = unpack_f16_scalar;
     k->unpack[SP_DTYPE_BF16] = unpack_bf16_scalar;
     k->unpack[SP_DTYPE_F8_E4M3] = unpack_f8_e4m3_scalar;
     k->quantize[SP_ACT_F32] = quantize_f32_scalar;
+    k->dot = dot_scalar;
     k->sum_squares = sum_squares_scalar;
     k->axpy = axpy_scalar;
     k->scale = scale_scalar;

@@ -193,17 +193,18 @@ static inline float scale_iq1_m(const sp_block_iq1_m *b)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8k *a = x;                                                                             \
-        __m256 acc = _mm256_setzero_ps();                                                                    \
+        float y = 0;                                                                    \
         for (size_t i = 0; i < n / 256; i++, b++, a++) {                                                     \
             __m256i sum = _mm256_setzero_si256(), scales = scales_##type(b);                                 \
             for (int c = 0; c < 8; c++) {                                                                    \
                 __m256i products = mul_##type(b, a, c);                                                      \
                 sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, spread_word(scales, c)));            \
             }                                                                                                \
-            acc = _mm256_fmadd_ps(_mm256_set1_ps((block_d)*a->d), _mm256_cvtepi32_ps(sum), acc);             \
+            y = fmaf((block_d)*a->d, (float)sum_integers(sum), y);             \
         }                                                                                                    \
-        return sum_lanes(acc);                                                                               \
-    }
+        return y; \
+    } \
+    MATMUL_BY_DOTS(type, avx2)
 
 DOT_IQ(iq1_s, _cvtsh_ss(sp_load_u16(b->d)) * 0.125f)
 DOT_IQ(iq1_m, scale_iq1_m(b))
@@ -215,13 +216,13 @@ DOT_IQ(iq3_s, _cvtsh_ss(sp_load_u16(b->d)))
 
 void sp_fill_iq_avx2(sp_kernels *k)
 {
-    k->dot[SP_DTYPE_IQ1_S] = dot_iq1_s_avx2;
-    k->dot[SP_DTYPE_IQ1_M] = dot_iq1_m_avx2;
-    k->dot[SP_DTYPE_IQ2_XXS] = dot_iq2_xxs_avx2;
-    k->dot[SP_DTYPE_IQ2_XS] = dot_iq2_xs_avx2;
-    k->dot[SP_DTYPE_IQ2_S] = dot_iq2_s_avx2;
-    k->dot[SP_DTYPE_IQ3_XXS] = dot_iq3_xxs_avx2;
-    k->dot[SP_DTYPE_IQ3_S] = dot_iq3_s_avx2;
+    k->matmul[SP_DTYPE_IQ1_S] = matmul_iq1_s_avx2;
+    k->matmul[SP_DTYPE_IQ1_M] = matmul_iq1_m_avx2;
+    k->matmul[SP_DTYPE_IQ2_XXS] = matmul_iq2_xxs_avx2;
+    k->matmul[SP_DTYPE_IQ2_XS] = matmul_iq2_xs_avx2;
+    k->matmul[SP_DTYPE_IQ2_S] = matmul_iq2_s_avx2;
+    k->matmul[SP_DTYPE_IQ3_XXS] = matmul_iq3_xxs_avx2;
+    k->matmul[SP_DTYPE_IQ3_S] = matmul_iq3_s_avx2;
 }
 
 #endif

@@ -15,12 +15,12 @@ static inline __m256i add_chunk(__m256i sum, __m256i q, const sp_act_q8k *x, __m
     return _mm256_add_epi32(sum, _mm256_madd_epi16(products, spread_word(scales, c)));
 }
 
-/* acc + d * sum, then - dmin * (mins . sums); d2: d and dmin, already times the activation's d. */
-static inline __m256 add_scaled_min(__m256 acc, __m256i sum, __m256i mins, const sp_act_q8k *x, __m128 d2)
+/* y + d * sum, then - dmin * (mins . sums); d2: d and dmin, already times the activation's d. */
+static inline float add_scaled_min(float y, __m256i sum, __m256i mins, const sp_act_q8k *x, __m128 d2)
 {
     __m256i min_sum = _mm256_madd_epi16(mins, load_32(x->sums));
-    acc = _mm256_fmadd_ps(_mm256_broadcastss_ps(d2), _mm256_cvtepi32_ps(sum), acc);
-    return _mm256_fnmadd_ps(_mm256_broadcastss_ps(_mm_movehdup_ps(d2)), _mm256_cvtepi32_ps(min_sum), acc);
+    y = fmaf(_mm_cvtss_f32(d2), (float)sum_integers(sum), y);
+    return fmaf(-_mm_cvtss_f32(_mm_movehdup_ps(d2)), (float)sum_integers(min_sum), y);
 }
 
 static float dot_q2_k_avx2(size_t n, const void *w, const void *x)
@@ -29,7 +29,7 @@ static float dot_q2_k_avx2(size_t n, const void *w, const void *x)
     const sp_act_q8k *a = x;
     const __m256i three = _mm256_set1_epi8(3);
     const __m128i nibble = _mm_set1_epi8(15);
-    __m256 acc = _mm256_setzero_ps();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, a++) {
         __m128i packed = load_16(b[i].scales);
         __m256i scales = split_even_odd(_mm_and_si128(packed, nibble));
@@ -42,9 +42,9 @@ static float dot_q2_k_avx2(size_t n, const void *w, const void *x)
             sum = add_chunk(sum, _mm256_and_si256(_mm256_srli_epi16(q, 4), three), a, scales, 4 * h + 2);
             sum = add_chunk(sum, _mm256_and_si256(_mm256_srli_epi16(q, 6), three), a, scales, 4 * h + 3);
         }
-        acc = add_scaled_min(acc, sum, mins, a, load_f16_pair(b[i].d, a->d));
+        y = add_scaled_min(y, sum, mins, a, load_f16_pair(b[i].d, a->d));
     }
-    return sum_lanes(acc);
+    return y;
 }
 
 /* The two low bits of group g of a half, with the third bit from the mask, whose bit 4h+g stands at bit 2 of
@@ -69,7 +69,7 @@ static float dot_q3_k_avx2(size_t n, const void *w, const void *x)
 {
     const sp_block_q3_k *b = w;
     const sp_act_q8k *a = x;
-    __m256 acc = _mm256_setzero_ps();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, a++) {
         __m128i bytes = load_scales_q3_k(b[i].scales);
         __m256i scales = split_even_odd(bytes), h = load_32(b[i].hmask);
@@ -84,9 +84,9 @@ static float dot_q3_k_avx2(size_t n, const void *w, const void *x)
         sum = add_chunk(sum, join_q3(_mm256_srli_epi16(q1, 2), _mm256_srli_epi16(h, 3)), a, scales, 5);
         sum = add_chunk(sum, join_q3(_mm256_srli_epi16(q1, 4), _mm256_srli_epi16(h, 4)), a, scales, 6);
         sum = add_chunk(sum, join_q3(_mm256_srli_epi16(q1, 6), _mm256_srli_epi16(h, 5)), a, scales, 7);
-        acc = _mm256_fmadd_ps(spread_f16(b[i].d, a->d), _mm256_cvtepi32_ps(sum), acc);
+        y = fmaf(_cvtsh_ss(sp_load_u16(b[i].d)) * a->d, (float)sum_integers(sum), y);
     }
-    return sum_lanes(acc);
+    return y;
 }
 
 /* Scales and mins of Q4_K and Q5_K: scales for spread_word; each min twice, beside its two sums of 16. */
@@ -104,7 +104,7 @@ static float dot_q4_k_avx2(size_t n, const void *w, const void *x)
     const sp_block_q4_k *b = w;
     const sp_act_q8k *a = x;
     const __m256i nibble = _mm256_set1_epi8(15);
-    __m256 acc = _mm256_setzero_ps();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, a++) {
         __m256i scales, mins, sum = _mm256_setzero_si256();
         load_scales_k4(b[i].scales, &scales, &mins);
@@ -113,9 +113,9 @@ static float dot_q4_k_avx2(size_t n, const void *w, const void *x)
             sum = add_chunk(sum, _mm256_and_si256(q, nibble), a, scales, 2 * t);
             sum = add_chunk(sum, _mm256_and_si256(_mm256_srli_epi16(q, 4), nibble), a, scales, 2 * t + 1);
         }
-        acc = add_scaled_min(acc, sum, mins, a, load_f16_pair(b[i].d, a->d));
+        y = add_scaled_min(y, sum, mins, a, load_f16_pair(b[i].d, a->d));
     }
-    return sum_lanes(acc);
+    return y;
 }
 
 static inline __m256i join_q5(__m256i q, __m256i high)
@@ -128,7 +128,7 @@ static float dot_q5_k_avx2(size_t n, const void *w, const void *x)
 {
     const sp_block_q5_k *b = w;
     const sp_act_q8k *a = x;
-    __m256 acc = _mm256_setzero_ps();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, a++) {
         __m256i scales, mins, sum = _mm256_setzero_si256(), h = load_32(b[i].qh);
         load_scales_k4(b[i].scales, &scales, &mins);
@@ -144,9 +144,9 @@ static float dot_q5_k_avx2(size_t n, const void *w, const void *x)
         q = load_32(b[i].qs + 96);
         sum = add_chunk(sum, join_q5(q, _mm256_srli_epi16(h, 2)), a, scales, 6);
         sum = add_chunk(sum, join_q5(_mm256_srli_epi16(q, 4), _mm256_srli_epi16(h, 3)), a, scales, 7);
-        acc = add_scaled_min(acc, sum, mins, a, load_f16_pair(b[i].d, a->d));
+        y = add_scaled_min(y, sum, mins, a, load_f16_pair(b[i].d, a->d));
     }
-    return sum_lanes(acc);
+    return y;
 }
 
 static inline __m256i join_q6(__m256i low, __m256i high)
@@ -159,7 +159,7 @@ static float dot_q6_k_avx2(size_t n, const void *w, const void *x)
 {
     const sp_block_q6_k *b = w;
     const sp_act_q8k *a = x;
-    __m256 acc = _mm256_setzero_ps();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, a++) {
         __m128i bytes = load_16(b[i].scales);
         __m256i scales = split_even_odd(bytes);
@@ -174,9 +174,9 @@ static float dot_q6_k_avx2(size_t n, const void *w, const void *x)
             sum = add_chunk(sum, join_q6(_mm256_srli_epi16(l1, 4), _mm256_srli_epi16(h, 2)), a, scales,
                             4 * t + 3);
         }
-        acc = _mm256_fmadd_ps(spread_f16(b[i].d, a->d), _mm256_cvtepi32_ps(sum), acc);
+        y = fmaf(_cvtsh_ss(sp_load_u16(b[i].d)) * a->d, (float)sum_integers(sum), y);
     }
-    return sum_lanes(acc);
+    return y;
 }
 
 /* The eight scales of IQ4_XS, less 32, as words. */
@@ -198,7 +198,7 @@ static float dot_iq4_xs_avx2(size_t n, const void *w, const void *x)
     const sp_block_iq4_xs *b = w;
     const sp_act_q8k *a = x;
     const __m256i values = _mm256_broadcastsi128_si256(load_16(sp_iq4_values));
-    __m256 acc = _mm256_setzero_ps();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, a++) {
         __m256i sum = _mm256_setzero_si256(), scales = both_halves(load_scales_iq4_xs(b + i));
         for (int c = 0; c < 8; c++) {
@@ -206,9 +206,9 @@ static float dot_iq4_xs_avx2(size_t n, const void *w, const void *x)
             __m256i products = mul_signed(q, load_32(a->q + 32 * c));
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, spread_word(scales, c)));
         }
-        acc = _mm256_fmadd_ps(spread_f16(b[i].d, a->d), _mm256_cvtepi32_ps(sum), acc);
+        y = fmaf(_cvtsh_ss(sp_load_u16(b[i].d)) * a->d, (float)sum_integers(sum), y);
     }
-    return sum_lanes(acc);
+    return y;
 }
 
 /* dst[256] from a decoded block; has_min is 0 or 1. */
@@ -244,8 +244,15 @@ UNPACK_256(q5_k, 1)
 UNPACK_256(q6_k, 0)
 UNPACK_256(iq4_xs, 0)
 
+MATMUL_BY_DOTS(q2_k, avx2)
+MATMUL_BY_DOTS(q3_k, avx2)
+MATMUL_BY_DOTS(q4_k, avx2)
+MATMUL_BY_DOTS(q5_k, avx2)
+MATMUL_BY_DOTS(q6_k, avx2)
+MATMUL_BY_DOTS(iq4_xs, avx2)
+
 #define SET_ROWS(k, dtype, type)                                                                             \
-    (k)->dot[dtype] = dot_##type##_avx2;                                                                     \
+    (k)->matmul[dtype] = matmul_##type##_avx2;                                                                     \
     (k)->unpack[dtype] = unpack_##type##_avx2
 
 void sp_fill_k_avx2(sp_kernels *k)

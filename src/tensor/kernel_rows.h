@@ -36,6 +36,50 @@ static inline void sp_swiglu_grad_one(float gate, float up, float dy, float *dga
     *dgate = *dgate + (up * dy) * (s + silu * (1.0f - s));
 }
 
+typedef float (*sp_dot_fn)(size_t n, const void *w, const void *x);
+
+/* A matmul as one dot after the other. */
+static inline void sp_matmul_by(const sp_matmul *m, sp_dot_fn dot)
+{
+    for (int64_t r = 0; r < m->n_rows; r++)
+        for (int64_t t = 0; t < m->n_x; t++)
+            m->y[t * m->y_stride + r] = dot(m->n, (const char *)m->w + (size_t)r * m->w_stride,
+                                            (const char *)m->x + (size_t)t * m->x_stride);
+}
+
+/* The same for E4M3 rows, with block scales where there are any. */
+static inline float sp_dot_blocks(size_t n, const uint8_t *w, const float *x, const float *scale,
+                                  sp_dot_fn dot)
+{
+    float sum = 0.0f;
+    for (size_t i = 0; i < n; i += 128) sum += scale[i / 128] * dot(n - i < 128 ? n - i : 128, w + i, x + i);
+    return sum;
+}
+
+static inline void sp_matmul_f8_by(const sp_matmul *m, sp_dot_fn dot)
+{
+    if (!m->scale) {
+        sp_matmul_by(m, dot);
+        return;
+    }
+    size_t n_blocks = (m->n + 127) / 128;
+    for (int64_t r = 0; r < m->n_rows; r++) {
+        const uint8_t *w = (const uint8_t *)m->w + (size_t)r * m->w_stride;
+        const float *scale = m->scale + (size_t)((m->first + r) / 128) * n_blocks;
+        for (int64_t t = 0; t < m->n_x; t++) {
+            const void *x = (const char *)m->x + (size_t)t * m->x_stride;
+            m->y[t * m->y_stride + r] = sp_dot_blocks(m->n, w, x, scale, dot);
+        }
+    }
+}
+
+/* matmul_<type>_<isa> from dot_<type>_<isa>. */
+#define MATMUL_BY_DOTS(type, isa)                                                                            \
+    static void matmul_##type##_##isa(const sp_matmul *m)                                                    \
+    {                                                                                                        \
+        sp_matmul_by(m, dot_##type##_##isa);                                                                 \
+    }
+
 /* exp(x) = 2^n e^r, n = round(x / ln 2), r = x - n ln 2 in two parts, e^r = 1 + r + r^2 P(r). P: a degree-4
  * minimax fit of the relative error on |r| <= ln(2)/2 (largest 4e-9). Adding EXP_MAGIC rounds to an integer
  * that stands in the low mantissa bits. 2^n is applied in two factors, so that subnormal results round once.

@@ -2,18 +2,36 @@
 /* The kernel table. Every row has one complete scalar version, which is its specification; files per
  * instruction set (kernels_avx2.c, kernels_neon.c) override rows. The table is chosen once, at run time.
  *
- * One answer: all versions of a row give the same bits. Float sums therefore run in eight lanes on every
- * machine: element i of a row adds to lane i mod 8 by fused multiply-add, in order of i; the lanes are added
- * at the end as ((0+4)+(2+6)) + ((1+5)+(3+7)) (sp_lanes_sum). Integer parts of quantised dots are exact; what
- * turns them into floats is written in scalar.c beside each dot and repeated by each instruction set. Rows
- * never alias; n is a multiple of the format's block; pointers need no alignment beyond that of their element
- * type. */
+ * One answer: all versions of a row give the same bits. Sums of float formats therefore run in eight lanes on
+ * every machine: element i of a row adds to lane i mod 8 by fused multiply-add, in order of i; the lanes are
+ * added at the end as ((0+4)+(2+6)) + ((1+5)+(3+7)) (sp_lanes_sum). A quantised dot has one sum: the integer
+ * sum of a whole block is exact, in whatever order, and enters it by one fused multiply-add per block, in order
+ * of blocks (quant_scalar.c). Rows never alias; n is a multiple of the format's block; pointers need no
+ * alignment beyond that of their element type. */
 #ifndef SP_TENSOR_KERNELS_H
 #define SP_TENSOR_KERNELS_H
 
 #include "tensor/dtype.h"
 
-typedef float (*sp_dot_fn)(size_t n, const void *w, const void *x);
+/* Weight rows times activation rows: y[t * y_stride + r] = dot(row r of w, row t of x), 0 <= r < n_rows,
+ * 0 <= t < n_x. Each element's bits depend on its two rows alone, so any cut of either side gives them. */
+typedef struct sp_matmul {
+    size_t n;        /* elements of a row, a multiple of the format's block */
+    const void *w;   /* first row in the format */
+    size_t w_stride; /* bytes from row to row */
+    int64_t n_rows;
+    const void *x;   /* first row in the format's act form */
+    size_t x_stride; /* bytes */
+    int64_t n_x;
+    float *y;
+    int64_t y_stride; /* floats */
+    /* F8 alone: scales of the 128 x 128 blocks, ceil(n / 128) in a row, of the whole matrix, of which w's first
+     * row is row `first`. Each 128 columns are summed by themselves, times their scale, added in order. NULL: 1. */
+    const float *scale;
+    int64_t first;
+} sp_matmul;
+
+typedef void (*sp_matmul_fn)(const sp_matmul *m);
 typedef void (*sp_unpack_fn)(size_t n, const void *src, float *dst);
 typedef void (*sp_act_fn)(size_t n, const float *src, void *dst);
 
@@ -26,10 +44,11 @@ typedef struct sp_adamw {
 typedef struct sp_kernels {
     const char *isa; /* "scalar", "avx2", "neon" */
 
-    sp_dot_fn dot[SP_DTYPE_COUNT];       /* w: row of the dtype, x: row in the dtype's act form */
+    sp_matmul_fn matmul[SP_DTYPE_COUNT]; /* few activation rows (decoding) and many (prompts) */
     sp_unpack_fn unpack[SP_DTYPE_COUNT]; /* row of the dtype -> float[n]; F8 without its block scale */
     sp_act_fn quantize[SP_ACT_COUNT];    /* float[n] -> activation row; SP_ACT_F32 copies */
 
+    float (*dot)(size_t n, const float *x, const float *y); /* in eight lanes, as matmul of F32 */
     float (*sum_squares)(size_t n, const float *x);
     void (*axpy)(size_t n, float a, const float *x, float *y);                      /* y = fma(a, x, y) */
     void (*scale)(size_t n, float a, float *x);                                     /* x = a x */

@@ -66,13 +66,14 @@ static inline void add_32(float m, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8 *a = x;                                                                              \
-        __m256 acc = _mm256_setzero_ps();                                                                    \
+        float y = 0;                                                                    \
         for (size_t i = 0; i < n / 32; i++) {                                                                \
             __m256i sum = widen_pairs(mul_signed(load_##type(b + i), load_32(a[i].q)));                      \
-            acc = _mm256_fmadd_ps(spread_f16(b[i].d, a[i].d), _mm256_cvtepi32_ps(sum), acc);                 \
+            y = fmaf(_cvtsh_ss(sp_load_u16(b[i].d)) * a[i].d, (float)sum_integers(sum), y);                 \
         }                                                                                                    \
-        return sum_lanes(acc);                                                                               \
+        return y;                                                                               \
     }                                                                                                        \
+    MATMUL_BY_DOTS(type, avx2)\
     static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -85,15 +86,15 @@ static inline void add_32(float m, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8 *a = x;                                                                              \
-        __m256 acc = _mm256_setzero_ps();                                                                    \
-        float mins = 0;                                                                                      \
+        float y = 0;                                                                    \
         for (size_t i = 0; i < n / 32; i++) {                                                                \
             __m256i sum = widen_pairs(_mm256_maddubs_epi16(load_##type(b + i), load_32(a[i].q)));            \
-            acc = _mm256_fmadd_ps(spread_f16(b[i].d, a[i].d), _mm256_cvtepi32_ps(sum), acc);                 \
-            mins = fmaf(_cvtsh_ss(sp_load_u16(b[i].m)), a[i].s, mins);                                       \
+            y = fmaf(_cvtsh_ss(sp_load_u16(b[i].d)) * a[i].d, (float)sum_integers(sum), y);                 \
+            y = fmaf(_cvtsh_ss(sp_load_u16(b[i].m)), a[i].s, y);                                       \
         }                                                                                                    \
-        return sum_lanes(acc) + mins;                                                                        \
+        return y;                                                                        \
     }                                                                                                        \
+    MATMUL_BY_DOTS(type, avx2)\
     static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -180,7 +181,7 @@ static void quantize_q8k_avx2(size_t n, const float *src, void *dst)
 }
 
 #define SET_ROWS(k, dtype, type)                                                                             \
-    (k)->dot[dtype] = dot_##type##_avx2;                                                                     \
+    (k)->matmul[dtype] = matmul_##type##_avx2;                                                                     \
     (k)->unpack[dtype] = unpack_##type##_avx2
 
 void sp_fill_quant_avx2(sp_kernels *k)

@@ -2,57 +2,45 @@
 /* Scalar rows of the kernel table for quantised formats: the specification of the versions per instruction
  * set.
  *
- * Dot of a block of 32 with sp_act_q8: lane j of eight gets the integer sum of the products of elements
- * 4j..4j+3, made float, by one fma with (d_w * d_x); mins add m_w * s_x to a ninth sum, added at the end.
+ * Dot of a row of blocks of 32 with sp_act_q8: per block the integer sum of the products, made float, enters the
+ * row's sum by one fma with (d_w * d_x); where the format has mins, s_x enters it then by one fma with m_w.
  *
- * Dot of a block of 256 with sp_act_q8k: integer lane j is the sum, over the eight chunks c of 32 elements,
- * of scale * (products of elements 32c+4j .. 32c+4j+3), less offset * (scale[2j] sums[2j] + scale[2j+1]
- * sums[2j+1]); made float, it enters lane j by one fma with (d_w * d_x). Then mins: the integer min[2j]
- * sums[2j] + min[2j+1] sums[2j+1] enters lane j by one fma with -(dmin_w * d_x). This is how 8-bit
- * multiply-add instructions deliver their sums (AVX2 maddubs + madd; NEON pairwise adds). The lanes are added
- * by sp_lanes_sum. Start at sp_fill_quant_scalar. */
+ * Dot of a row of blocks of 256 with sp_act_q8k: per block the integer sum over groups of 16 of scale * (sum of
+ * products), less offset * scale * (sum of the group's activations), made float, enters the row's sum by one
+ * fma with (d_w * d_x); where the format has mins, the integer sum of min * (sum of the group's activations)
+ * enters it then by one fma with -(dmin_w * d_x).
+ *
+ * All integers fit into 32 bits, so their order is free, and one accumulator per weight row and activation row
+ * lets rows stand in vector lanes. Start at sp_fill_quant_scalar. */
 #include "tensor/decode.h"
 #include "tensor/kernel_rows.h"
 #include "tensor/lanes.h"
 
 #include <math.h>
 
-#define LANES_INIT                                                                                           \
-    {                                                                                                        \
-        0, 0, 0, 0, 0, 0, 0, 0                                                                               \
-    }
-
-static void add_dot32(const sp_dec32 *w, const sp_act_q8 *x, float lanes[8])
+static float add_dot32(const sp_dec32 *w, const sp_act_q8 *x, float y)
 {
-    float d = w->d * x->d;
-    for (int j = 0; j < 8; j++) {
-        int32_t sum = 0;
-        for (int i = 4 * j; i < 4 * j + 4; i++) sum += w->q[i] * x->q[i];
-        lanes[j] = fmaf(d, (float)sum, lanes[j]);
-    }
+    int32_t sum = 0;
+    for (int i = 0; i < 32; i++) sum += w->q[i] * x->q[i];
+    return fmaf(w->d * x->d, (float)sum, y);
 }
 
-static void add_dot256(const sp_dec256 *w, const sp_act_q8k *x, float lanes[8])
+static float add_dot256(const sp_dec256 *w, const sp_act_q8k *x, float y)
 {
-    float d = w->d * x->d;
-    for (int j = 0; j < 8; j++) {
-        int32_t sum = 0, offset = w->scale[2 * j] * x->sums[2 * j] + w->scale[2 * j + 1] * x->sums[2 * j + 1];
-        for (int c = 0; c < 8; c++) {
-            int32_t part = 0;
-            for (int i = 32 * c + 4 * j; i < 32 * c + 4 * j + 4; i++) part += w->q[i] * x->q[i];
-            sum += part * w->scale[2 * c + j / 4];
-        }
-        lanes[j] = fmaf(d, (float)(sum - w->offset * offset), lanes[j]);
+    int32_t sum = 0;
+    for (int g = 0; g < 16; g++) {
+        int32_t part = -w->offset * x->sums[g];
+        for (int i = 16 * g; i < 16 * g + 16; i++) part += w->q[i] * x->q[i];
+        sum += part * w->scale[g];
     }
+    return fmaf(w->d * x->d, (float)sum, y);
 }
 
-static void add_min256(const sp_dec256 *w, const sp_act_q8k *x, float lanes[8])
+static float add_min256(const sp_dec256 *w, const sp_act_q8k *x, float y)
 {
-    float d = -(w->dmin * x->d);
-    for (int j = 0; j < 8; j++) {
-        int32_t sum = w->min[2 * j] * x->sums[2 * j] + w->min[2 * j + 1] * x->sums[2 * j + 1];
-        lanes[j] = fmaf(d, (float)sum, lanes[j]);
-    }
+    int32_t sum = 0;
+    for (int g = 0; g < 16; g++) sum += w->min[g] * x->sums[g];
+    return fmaf(-(w->dmin * x->d), (float)sum, y);
 }
 
 static void write32(const sp_dec32 *w, float *dst)
@@ -84,14 +72,15 @@ static void write256_min(const sp_dec256 *w, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8 *a = x;                                                                              \
-        float lanes[8] = LANES_INIT;                                                                         \
+        float y = 0;                                                                         \
         for (size_t i = 0; i < n / 32; i++) {                                                                \
             sp_dec32 dec;                                                                                    \
             sp_decode_##type(b + i, &dec);                                                                   \
-            add_dot32(&dec, a + i, lanes);                                                                   \
+            y = add_dot32(&dec, a + i, y);                                                                   \
         }                                                                                                    \
-        return sp_lanes_sum(lanes);                                                                          \
+        return y;                                                                          \
     }                                                                                                        \
+    MATMUL_BY_DOTS(type, scalar)\
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -107,15 +96,16 @@ static void write256_min(const sp_dec256 *w, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8 *a = x;                                                                              \
-        float lanes[8] = LANES_INIT, mins = 0;                                                               \
+        float y = 0;                                                              \
         for (size_t i = 0; i < n / 32; i++) {                                                                \
             sp_dec32 dec;                                                                                    \
             sp_decode_##type(b + i, &dec);                                                                   \
-            add_dot32(&dec, a + i, lanes);                                                                   \
-            mins = fmaf(dec.m, a[i].s, mins);                                                                \
+            y = add_dot32(&dec, a + i, y);                                                                   \
+            y = fmaf(dec.m, a[i].s, y);                                                                \
         }                                                                                                    \
-        return sp_lanes_sum(lanes) + mins;                                                                   \
+        return y;                                                                   \
     }                                                                                                        \
+    MATMUL_BY_DOTS(type, scalar)\
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -132,15 +122,16 @@ static void write256_min(const sp_dec256 *w, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8k *a = x;                                                                             \
-        float lanes[8] = LANES_INIT;                                                                         \
+        float y = 0;                                                                         \
         for (size_t i = 0; i < n / 256; i++) {                                                               \
             sp_dec256 dec;                                                                                   \
             sp_decode_##type(b + i, &dec);                                                                   \
-            add_dot256(&dec, a + i, lanes);                                                                  \
-            if (has_min) add_min256(&dec, a + i, lanes);                                                     \
+            y = add_dot256(&dec, a + i, y);                                                                  \
+            if (has_min) y = add_min256(&dec, a + i, y);                                                     \
         }                                                                                                    \
-        return sp_lanes_sum(lanes);                                                                          \
+        return y;                                                                          \
     }                                                                                                        \
+    MATMUL_BY_DOTS(type, scalar)\
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -223,7 +214,7 @@ static void quantize_q8k_scalar(size_t n, const float *src, void *dst)
 }
 
 #define SET_ROWS(k, dtype, type)                                                                             \
-    (k)->dot[dtype] = dot_##type##_scalar;                                                                   \
+    (k)->matmul[dtype] = matmul_##type##_scalar;                                                                   \
     (k)->unpack[dtype] = unpack_##type##_scalar
 
 void sp_fill_quant_scalar(sp_kernels *k)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Times whole training steps (forward, backward, AdamW) of 8 rows of 256 tokens, float32, two threads, for comparison with
 # torch_step.py on the same config.json. Prints the median of the steps' tokens per second, their range, and the peak of memory.
-#   usage: tools/bench/train_step.sh CONFIG.json [STEPS [KEY...]]     KEY: members for "run", e.g. '"recompute": true'
+#   usage: bench/train_step.sh CONFIG.json [STEPS [KEY...]]     KEY: members for "run", e.g. '"recompute": true'
 #   SPUTNIK: the program (build/default/sputnik)     MICRO_ROWS: rows of a pass (8)
 set -eu
 cd "$(dirname "$0")/../.."
