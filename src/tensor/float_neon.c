@@ -74,6 +74,20 @@ ROWS_FLOAT(f16, uint16_t, load_f16, sp_f16_to_f32)
 ROWS_FLOAT(bf16, uint16_t, load_bf16, sp_bf16_to_f32)
 ROWS_FLOAT(f8_e4m3, uint8_t, load_f8, sp_e4m3_to_f32)
 
+MATMUL_BY_DOTS(f32, neon)
+MATMUL_BY_DOTS(f16, neon)
+MATMUL_BY_DOTS(bf16, neon)
+
+static void matmul_f8_e4m3_neon(const sp_matmul *m)
+{
+    sp_matmul_f8_by(m, dot_f8_e4m3_neon);
+}
+
+static float dot_neon(size_t n, const float *x, const float *y)
+{
+    return dot_f32_neon(n, x, y);
+}
+
 static float sum_squares_neon(size_t n, const float *x)
 {
     return dot_f32_neon(n, x, x);
@@ -183,7 +197,7 @@ static float exp_sum_neon(size_t n, float shift, float *x)
 }
 
 #define SET_ROWS(k, dtype, type)                                                                             \
-    (k)->dot[dtype] = dot_##type##_neon;                                                                     \
+    (k)->matmul[dtype] = matmul_##type##_neon;                                                               \
     (k)->unpack[dtype] = unpack_##type##_neon
 
 static void adamw_neon(size_t n, const sp_adamw *a, const float *g, float *w, float *m, float *v)
@@ -210,6 +224,7 @@ void sp_fill_float_neon(sp_kernels *k)
     SET_ROWS(k, SP_DTYPE_F16, f16);
     SET_ROWS(k, SP_DTYPE_BF16, bf16);
     SET_ROWS(k, SP_DTYPE_F8_E4M3, f8_e4m3);
+    k->dot = dot_neon;
     k->sum_squares = sum_squares_neon;
     k->axpy = axpy_neon;
     k->scale = scale_neon;

@@ -7,6 +7,7 @@
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
+#include <math.h>
 
 #include "tensor/blocks.h"
 
@@ -44,12 +45,10 @@ static inline int32x4_t dot_fours(int8x16_t w, int8x16_t x)
     return vpaddlq_s16(vpaddq_s16(a, b));
 }
 
-/* acc + d * sum. */
-static inline lanes_f32 add_scaled(lanes_f32 acc, lanes_s32 sum, float d)
+/* y + d * the sum of eight integers. */
+static inline float add_scaled(float y, lanes_s32 sum, float d)
 {
-    acc.lo = vfmaq_n_f32(acc.lo, vcvtq_f32_s32(sum.lo), d);
-    acc.hi = vfmaq_n_f32(acc.hi, vcvtq_f32_s32(sum.hi), d);
-    return acc;
+    return fmaf(d, (float)vaddvq_s32(vaddq_s32(sum.lo, sum.hi)), y);
 }
 
 #endif

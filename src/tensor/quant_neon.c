@@ -98,14 +98,14 @@ static inline void write_16(int8x16_t q, float d, int has_min, float m, float *d
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8 *a = x;                                                                              \
-        lanes_f32 acc = zero_lanes();                                                                        \
-        float mins = 0;                                                                                      \
+        float y = 0;                                                                                         \
         for (size_t i = 0; i < n / 32; i++) {                                                                \
-            acc = add_scaled(acc, dot_32(load_##type(b + i), a[i].q), sp_load_f16(b[i].d) * a[i].d);         \
-            if (has_min) mins = fmaf(min_of(b + i), sum_of(a + i), mins);                                    \
+            y = add_scaled(y, dot_32(load_##type(b + i), a[i].q), sp_load_f16(b[i].d) * a[i].d);             \
+            if (has_min) y = fmaf(min_of(b + i), sum_of(a + i), y);                                          \
         }                                                                                                    \
-        return has_min ? sum_lanes(acc) + mins : sum_lanes(acc);                                             \
+        return y;                                                                                            \
     }                                                                                                        \
+    MATMUL_BY_DOTS(type, neon)                                                                               \
     static void unpack_##type##_neon(size_t n, const void *src, float *dst)                                  \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -181,7 +181,7 @@ static float dot_q4_k_neon(size_t n, const void *w, const void *x)
 {
     const sp_block_q4_k *b = w;
     const sp_act_q8k *a = x;
-    lanes_f32 acc = zero_lanes();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, b++, a++) {
         uint8_t scale[8], min[8];
         lanes_s32 sum = zero_sums();
@@ -192,17 +192,18 @@ static float dot_q4_k_neon(size_t n, const void *w, const void *x)
             sum = add_chunk(sum, low, a->q + 64 * t, scale[2 * t], scale[2 * t]);
             sum = add_chunk(sum, high, a->q + 64 * t + 32, scale[2 * t + 1], scale[2 * t + 1]);
         }
-        acc = add_scaled(acc, sum, sp_load_f16(b->d) * a->d);
-        acc = add_scaled(acc, dot_mins_k4(min, a->sums), -(sp_load_f16(b->dmin) * a->d));
+        y = add_scaled(y, sum, sp_load_f16(b->d) * a->d);
+        y = add_scaled(y, dot_mins_k4(min, a->sums), -(sp_load_f16(b->dmin) * a->d));
     }
-    return sum_lanes(acc);
+    return y;
 }
+MATMUL_BY_DOTS(q4_k, neon)
 
 static float dot_q5_k_neon(size_t n, const void *w, const void *x)
 {
     const sp_block_q5_k *b = w;
     const sp_act_q8k *a = x;
-    lanes_f32 acc = zero_lanes();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, b++, a++) {
         uint8_t scale[8], min[8];
         uint8x16_t h0 = vld1q_u8(b->qh), h1 = vld1q_u8(b->qh + 16);
@@ -214,17 +215,18 @@ static float dot_q5_k_neon(size_t n, const void *w, const void *x)
                           join_high(take_bits(q1, 4 * (c % 2), 15), h1, c - 4, 16)};
             sum = add_chunk(sum, q, a->q + 32 * c, scale[c], scale[c]);
         }
-        acc = add_scaled(acc, sum, sp_load_f16(b->d) * a->d);
-        acc = add_scaled(acc, dot_mins_k4(min, a->sums), -(sp_load_f16(b->dmin) * a->d));
+        y = add_scaled(y, sum, sp_load_f16(b->d) * a->d);
+        y = add_scaled(y, dot_mins_k4(min, a->sums), -(sp_load_f16(b->dmin) * a->d));
     }
-    return sum_lanes(acc);
+    return y;
 }
+MATMUL_BY_DOTS(q5_k, neon)
 
 static float dot_q6_k_neon(size_t n, const void *w, const void *x)
 {
     const sp_block_q6_k *b = w;
     const sp_act_q8k *a = x;
-    lanes_f32 acc = zero_lanes();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, b++, a++) {
         int8x16_t s = vld1q_s8(b->scales);
         lanes_s32 sum = negative_times(dot_sums(vmovl_s8(vget_low_s8(s)), vmovl_high_s8(s), a->sums), 32);
@@ -235,16 +237,17 @@ static float dot_q6_k_neon(size_t n, const void *w, const void *x)
                           join_high(take_bits(vld1q_u8(ql + 16), low, 15), vld1q_u8(qh + 16), high, 48)};
             sum = add_chunk(sum, q, a->q + 32 * c, b->scales[2 * c], b->scales[2 * c + 1]);
         }
-        acc = add_scaled(acc, sum, sp_load_f16(b->d) * a->d);
+        y = add_scaled(y, sum, sp_load_f16(b->d) * a->d);
     }
-    return sum_lanes(acc);
+    return y;
 }
+MATMUL_BY_DOTS(q6_k, neon)
 
 static float dot_q2_k_neon(size_t n, const void *w, const void *x)
 {
     const sp_block_q2_k *b = w;
     const sp_act_q8k *a = x;
-    lanes_f32 acc = zero_lanes();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, b++, a++) {
         uint8x16_t m = vshrq_n_u8(vld1q_u8(b->scales), 4);
         lanes_s32 sum = zero_sums();
@@ -256,17 +259,18 @@ static float dot_q2_k_neon(size_t n, const void *w, const void *x)
                           vreinterpretq_s8_u8(take_bits(vld1q_u8(qs + 16), 2 * (c % 4), 3))};
             sum = add_chunk(sum, q, a->q + 32 * c, b->scales[2 * c] & 15, b->scales[2 * c + 1] & 15);
         }
-        acc = add_scaled(acc, sum, sp_load_f16(b->d) * a->d);
-        acc = add_scaled(acc, mins, -(sp_load_f16(b->dmin) * a->d));
+        y = add_scaled(y, sum, sp_load_f16(b->d) * a->d);
+        y = add_scaled(y, mins, -(sp_load_f16(b->dmin) * a->d));
     }
-    return sum_lanes(acc);
+    return y;
 }
+MATMUL_BY_DOTS(q2_k, neon)
 
 static float dot_q3_k_neon(size_t n, const void *w, const void *x)
 {
     const sp_block_q3_k *b = w;
     const sp_act_q8k *a = x;
-    lanes_f32 acc = zero_lanes();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, b++, a++) {
         uint8_t packed[16];
         int8_t scale[16];
@@ -281,16 +285,17 @@ static float dot_q3_k_neon(size_t n, const void *w, const void *x)
                           join_high(take_bits(vld1q_u8(qs + 16), 2 * (c % 4), 3), h1, c - 2, 4)};
             sum = add_chunk(sum, q, a->q + 32 * c, scale[2 * c], scale[2 * c + 1]);
         }
-        acc = add_scaled(acc, sum, sp_load_f16(b->d) * a->d);
+        y = add_scaled(y, sum, sp_load_f16(b->d) * a->d);
     }
-    return sum_lanes(acc);
+    return y;
 }
+MATMUL_BY_DOTS(q3_k, neon)
 
 static float dot_iq4_xs_neon(size_t n, const void *w, const void *x)
 {
     const sp_block_iq4_xs *b = w;
     const sp_act_q8k *a = x;
-    lanes_f32 acc = zero_lanes();
+    float y = 0;
     for (size_t i = 0; i < n / 256; i++, b++, a++) {
         uint32_t high = sp_load_u16(b->scales_h);
         lanes_s32 sum = zero_sums();
@@ -298,10 +303,11 @@ static float dot_iq4_xs_neon(size_t n, const void *w, const void *x)
             int s = ((b->scales_l[c / 2] >> (4 * (c % 2))) & 15) | (int)((high >> (2 * c)) & 3u) << 4;
             sum = add_chunk(sum, look_up_iq4(b->qs + 16 * c), a->q + 32 * c, s - 32, s - 32);
         }
-        acc = add_scaled(acc, sum, sp_load_f16(b->d) * a->d);
+        y = add_scaled(y, sum, sp_load_f16(b->d) * a->d);
     }
-    return sum_lanes(acc);
+    return y;
 }
+MATMUL_BY_DOTS(iq4_xs, neon)
 
 /* Unpacking: the common decoder, then wide arithmetic. */
 #define UNPACK_256(type, has_min)                                                                            \
@@ -381,7 +387,7 @@ static void quantize_q8k_neon(size_t n, const float *src, void *dst)
 }
 
 #define SET_ROWS(k, dtype, type)                                                                             \
-    (k)->dot[dtype] = dot_##type##_neon;                                                                     \
+    (k)->matmul[dtype] = matmul_##type##_neon;                                                               \
     (k)->unpack[dtype] = unpack_##type##_neon
 
 void sp_fill_quant_neon(sp_kernels *k)
