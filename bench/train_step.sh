@@ -5,7 +5,7 @@
 #   usage: bench/train_step.sh CONFIG.json [STEPS [KEY...]]     KEY: members for "run", e.g. '"recompute": true'
 #   SPUTNIK: the program (build/default/sputnik)     MICRO_ROWS: rows of a pass (8)
 set -eu
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 sputnik=${SPUTNIK:-build/default/sputnik}
 config=$(realpath "$1")
 steps=${2:-8}
