@@ -5,6 +5,8 @@
  * prediction) and its inference code. Shapes use the letters of weights.h; T rows. Start at sp_net_forward(). */
 #include "model/blocks.h"
 
+#include "model/experts.h"
+
 /* One layer's place in a pass. */
 typedef struct layer_ctx {
     sp_ops *ops;
@@ -31,7 +33,7 @@ sp_status sp_net_bind(sp_net *net, const sp_hparams *hp, const sp_weights *weigh
         omega[i] /= g;
     }
     sp_rope rope = {dim, omega, (float)sp_hparams_rope_attention_factor(hp), hp->rope_interleaved};
-    *net = (sp_net){hp, weights, rope, (float)sp_hparams_softmax_scale(hp), NULL};
+    *net = (sp_net){hp, weights, rope, (float)sp_hparams_softmax_scale(hp), NULL, NULL};
     return SP_OK;
 }
 
@@ -77,11 +79,11 @@ static sp_tensor *attend_grouped(const layer_ctx *c, const sp_tensor *x)
     const sp_hparams *hp = c->net->hp;
     const sp_layer *w = c->w;
     sp_ops *ops = c->ops;
-    sp_tensor *q = sp_op_linear(ops, x, w->q, w->q_bias); /* (T, nh hd) */
-    sp_tensor *k = sp_op_linear(ops, x, w->k, w->k_bias); /* (T, nkv hd) */
-    sp_tensor *v = sp_op_linear(ops, x, w->v, w->v_bias); /* (T, nkv hd) */
-    q = turn_heads(c, q, w->q_norm, hp->num_attention_heads);
-    k = turn_heads(c, k, w->k_norm, hp->num_key_value_heads);
+    sp_tensor *qkv[3]; /* (T, nh hd), (T, nkv hd), (T, nkv hd) */
+    sp_op_linears(ops, x, (const sp_linear[]){{w->q, w->q_bias}, {w->k, w->k_bias}, {w->v, w->v_bias}}, 3,
+                  qkv);
+    sp_tensor *q = turn_heads(c, qkv[0], w->q_norm, hp->num_attention_heads);
+    sp_tensor *k = turn_heads(c, qkv[1], w->k_norm, hp->num_key_value_heads), *v = qkv[2];
     sp_span *spans = k && v ? store_rows(c, k, v) : NULL;
     if (!spans) return NULL;
     sp_attend attend = {hp->num_attention_heads, hp->num_key_value_heads, hp->head_dim, hp->head_dim,
@@ -96,17 +98,18 @@ typedef struct latent_queries {
     sp_tensor *pe;   /* (T nh, r) */
 } latent_queries;
 
-static latent_queries project_queries(const layer_ctx *c, const sp_tensor *x)
+/* first: (T, ql) or, without a low rank, (T, nh (n + r)). */
+static latent_queries project_queries(const layer_ctx *c, const sp_tensor *first)
 {
     const sp_hparams *hp = c->net->hp;
     const sp_layer *w = c->w;
     sp_ops *ops = c->ops;
     int64_t nh = hp->num_attention_heads, n = hp->qk_nope_head_dim, r = hp->qk_rope_head_dim;
-    const sp_tensor *latent = x;
-    if (w->q_a)
-        latent =
-            sp_op_rms_norm(ops, sp_op_linear(ops, x, w->q_a, NULL), w->q_a_norm, (float)hp->rms_norm_eps);
-    sp_tensor *q = sp_op_linear(ops, latent, w->q_a ? w->q_b : w->q, NULL); /* (T, nh (n + r)) */
+    const sp_tensor *q = first; /* (T, nh (n + r)) */
+    if (w->q_a) {
+        q = sp_op_rms_norm(ops, first, w->q_a_norm, (float)hp->rms_norm_eps);
+        q = sp_op_linear(ops, q, w->q_b, NULL);
+    }
     q = sp_op_reshape(ops, q, c->batch->n_tokens * nh, n + r);
     return (latent_queries){sp_op_columns(ops, q, 0, n), sp_op_rope(ops, sp_op_columns(ops, q, n, r),
                                                                     &c->net->rope, c->batch->positions, nh)};
@@ -176,8 +179,10 @@ static sp_tensor *attend_latent(const layer_ctx *c, const sp_tensor *x)
     const sp_layer *w = c->w;
     sp_ops *ops = c->ops;
     int64_t lora = hp->kv_lora_rank, r = hp->qk_rope_head_dim;
-    latent_queries q = project_queries(c, x);
-    sp_tensor *kv = sp_op_linear(ops, x, w->kv_a, NULL); /* (T, c + r) */
+    sp_tensor *first[2]; /* of the queries, and (T, c + r) */
+    sp_op_linears(ops, x, (const sp_linear[]){{w->q_a ? w->q_a : w->q, NULL}, {w->kv_a, NULL}}, 2, first);
+    latent_queries q = project_queries(c, first[0]);
+    sp_tensor *kv = first[1];
     sp_tensor *c_kv =
         sp_op_rms_norm(ops, sp_op_columns(ops, kv, 0, lora), w->kv_a_norm, (float)hp->rms_norm_eps);
     sp_tensor *k_pe = sp_op_rope(ops, sp_op_columns(ops, kv, lora, r), &c->net->rope, c->batch->positions, 1);
@@ -190,9 +195,7 @@ static sp_tensor *attend_latent(const layer_ctx *c, const sp_tensor *x)
 /* down(silu(gate x) up x) */
 static sp_tensor *feed_forward(sp_ops *ops, const sp_tensor *x, const sp_ffn *w)
 {
-    sp_tensor *gate = sp_op_linear(ops, x, w->gate, NULL); /* (T, f) */
-    sp_tensor *up = sp_op_linear(ops, x, w->up, NULL);     /* (T, f) */
-    return sp_op_linear(ops, sp_op_swiglu(ops, gate, up), w->down, NULL);
+    return sp_op_linear(ops, sp_op_gated(ops, x, w->gate, w->up), w->down, NULL);
 }
 
 static sp_route describe_route(const sp_hparams *hp, const sp_layer *w)
@@ -250,10 +253,23 @@ static sp_tensor *run_experts(const layer_ctx *c, const sp_tensor *x, const sp_r
     } else {
         rows = sp_op_gather(ops, x, routing->tokens, routing->n_tokens * routing->top_k);
     }
-    sp_tensor *gate = sp_op_linear_experts(ops, rows, w.gate, here); /* (N, f) */
-    sp_tensor *up = sp_op_linear_experts(ops, rows, w.up, here);
-    sp_tensor *down = sp_op_linear_experts(ops, sp_op_swiglu(ops, gate, up), w.down, here);
+    sp_tensor *gated = sp_op_gated_experts(ops, rows, w.gate, w.up, here); /* (N, f) */
+    sp_tensor *down = sp_op_linear_experts(ops, gated, w.down, here);
     return group ? sp_op_return(ops, down, exchange) : down;
+}
+
+/* Choose, ask for the experts, compute what is at hand while they come. */
+static sp_tensor *mix_streamed(const layer_ctx *c, const sp_tensor *x, const sp_routing *routing)
+{
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    sp_expert_visit *visit = sp_experts_begin(ops, c->net, c->watch_index, routing);
+    if (!visit) return NULL;
+    sp_tensor *shared = w->shared.gate ? feed_forward(ops, x, &w->shared) : NULL;
+    sp_tensor *down = sp_experts_run(ops, c->net, visit, x, routing); /* (T K, h) */
+    sp_experts_end(c->net, visit);
+    sp_tensor *y = sp_op_combine(ops, down, routing); /* (T, h) */
+    return w->shared.gate ? sp_op_add(ops, y, shared) : y;
 }
 
 /* Routed experts plus the shared expert, which has no gate and no scale. */
@@ -265,10 +281,29 @@ static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
     sp_route route = describe_route(c->net->hp, w);
     sp_routing *routing = sp_op_route(ops, logits, &route);
     if (!routing) return NULL;
+    if (c->net->experts) return mix_streamed(c, x, routing);
     sp_tensor *down = run_experts(c, x, routing);     /* (T K, h) */
     sp_tensor *y = sp_op_combine(ops, down, routing); /* (T, h) */
     if (c->batch->watch && y) y = watch_experts(c, y, logits, routing);
     return w->shared.gate ? sp_op_add(ops, y, feed_forward(ops, x, &w->shared)) : y;
+}
+
+/* What the next layer will probably choose: its norm and router applied to y (T, h), which this layer's feed-forward
+ * has yet to be added to. */
+static void guess_experts(const layer_ctx *c, const sp_tensor *y)
+{
+    const sp_net *net = c->net;
+    const sp_expert_source *source = net->experts;
+    int32_t next = c->watch_index + 1;
+    if (!y || next >= net->hp->num_hidden_layers) return;
+    const sp_layer *w = &net->weights->layers[next];
+    if (!w->router || !source->wants_guess(source->ctx, next)) return;
+    sp_arena_mark mark = sp_arena_save(c->ops->arena);
+    sp_tensor *normed = sp_op_rms_norm(c->ops, y, w->ffn_norm, (float)net->hp->rms_norm_eps);
+    sp_route route = describe_route(net->hp, w);
+    sp_routing *routing = sp_op_route(c->ops, sp_op_linear_exact(c->ops, normed, w->router, NULL), &route);
+    if (routing) sp_experts_guess(c->ops, net, next, routing);
+    sp_ops_restore(c->ops, mark);
 }
 
 /* x (T, h) -> (T, h): attention and feed-forward, each on the normalised input and added to it. */
@@ -279,6 +314,7 @@ static sp_tensor *run_layer(const layer_ctx *c, const sp_tensor *x)
     bool latent = sp_arch_get(hp->arch)->attention == SP_ATTENTION_LATENT;
     sp_tensor *normed = sp_op_rms_norm(c->ops, x, c->w->attn_norm, eps);
     sp_tensor *y = sp_op_add(c->ops, x, latent ? attend_latent(c, normed) : attend_grouped(c, normed));
+    if (c->net->experts) guess_experts(c, y);
     normed = sp_op_rms_norm(c->ops, y, c->w->ffn_norm, eps);
     return sp_op_add(c->ops, y,
                      c->w->router ? mix_experts(c, normed) : feed_forward(c->ops, normed, &c->w->ffn));

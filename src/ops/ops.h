@@ -26,6 +26,7 @@ typedef struct sp_ops {
     sp_arena *arena;  /* owns every output until reset */
     sp_tape *tape;    /* NULL in inference */
     sp_status status; /* first failure */
+    sp_error error;   /* its text where there is more to say than the status */
     bool training;    /* sums in the order of a recorded pass, also where no tape records (validation) */
     bool fp8; /* in training, simulate DeepSeek-V3's FP8 products (fp8.c) in linear ops, there and back */
     /* rows that linear.c has already quantised, so that projections of the same input share them */
@@ -35,6 +36,9 @@ typedef struct sp_ops {
 
 /* Begin a pass: no cached rows, no failure, no tape. */
 void sp_ops_init(sp_ops *ops, sp_pool *pool, sp_arena *arena);
+
+/* Give back everything that was computed since the mark was taken. */
+void sp_ops_restore(sp_ops *ops, sp_arena_mark mark);
 
 /* Whether forward passes run through a BLAS too: in training, where the build has one. Inference keeps the order of
  * the kernels, which no cut of a prompt or batch can change. */
@@ -67,6 +71,17 @@ sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, con
 /* The same in full precision whatever ops->fp8 says, there and back: router, head, projection of a prediction
  * layer. (Token losses, embeddings and attention always are.) */
 sp_tensor *sp_op_linear_exact(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, const sp_tensor *b);
+
+/* Several products of one input: y[i] = W_i x + b_i, as sp_op_linear() each, in inference as one job. y[i] is NULL on
+ * failure. */
+#define SP_LINEARS_MAX 3
+typedef struct sp_linear {
+    const sp_tensor *w, *b; /* b may be NULL */
+} sp_linear;
+void sp_op_linears(sp_ops *ops, const sp_tensor *x, const sp_linear *linears, int n, sp_tensor **y);
+
+/* silu(gate x) (up x): gate, up (f, in) -> (T, f); in inference one job. */
+sp_tensor *sp_op_gated(sp_ops *ops, const sp_tensor *x, const sp_tensor *gate, const sp_tensor *up);
 
 /* One matrix per head inside a taller matrix w: head j owns rows j * stride + first .. + n_rows - 1. */
 typedef struct sp_head_rows {
@@ -177,6 +192,10 @@ sp_routing *sp_op_route(sp_ops *ops, const sp_tensor *logits, const sp_route *ro
 /* x (N, in), rows sorted by expert as in routing->order; w[e] (out, in) -> (N, out). */
 sp_tensor *sp_op_linear_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor *w,
                                 const sp_routing *routing);
+
+/* silu(gate[e] x) (up[e] x), rows sorted by expert as above -> (N, f); in inference one job. */
+sp_tensor *sp_op_gated_experts(sp_ops *ops, const sp_tensor *x, const sp_tensor *gate, const sp_tensor *up,
+                               const sp_routing *routing);
 
 /* y_t = sum over slots k, in order, of weights[t, k] * row; x (N, n) sorted by expert -> (T, n). */
 sp_tensor *sp_op_combine(sp_ops *ops, const sp_tensor *x, const sp_routing *routing);
