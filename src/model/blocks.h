@@ -6,6 +6,7 @@
 #define SP_MODEL_BLOCKS_H
 
 #include "model/cache.h"
+#include "model/expert_source.h"
 #include "model/weights.h"
 #include "ops/exchange.h"
 
@@ -16,6 +17,7 @@ typedef struct sp_net {
     sp_rope rope;
     float softmax_scale;
     const sp_expert_group *expert_group; /* NULL: all experts are in this process */
+    const sp_expert_source *experts;     /* NULL: all experts are in memory */
 } sp_net;
 
 /* A stretch of consecutive tokens of one timeline within a batch. */
