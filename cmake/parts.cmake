@@ -30,6 +30,7 @@ sp_part(JANSSON jansson LIB)
 sp_part(PCRE2 libpcre2-8 LIB)
 sp_part(CBLAS openblas LIB)
 sp_part(MPI ompi-c LIB)
+sp_part(URING liburing LIB)
 sp_part(CURL libcurl CLI)
 sp_part(LIBEDIT libedit CLI)
 

@@ -17,6 +17,7 @@ need "pkg-config --exists libpcre2-8" libpcre2-dev
 need "pkg-config --exists openblas" libopenblas-dev
 need "pkg-config --exists ompi-c" libopenmpi-dev
 need "command -v mpirun" openmpi-bin
+need "pkg-config --exists liburing" liburing-dev
 need "pkg-config --exists libcurl" libcurl4-openssl-dev
 need "pkg-config --exists libedit" libedit-dev
 need "pkg-config --exists cmocka" libcmocka-dev

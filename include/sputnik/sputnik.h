@@ -4,6 +4,7 @@
 #define SPUTNIK_SPUTNIK_H
 
 #include <sputnik/chat.h>
+#include <sputnik/experts.h>
 #include <sputnik/generate.h>
 #include <sputnik/model.h>
 #include <sputnik/sampler.h>

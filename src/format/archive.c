@@ -289,6 +289,11 @@ const sp_entry *sp_archive_at(const sp_archive *archive, size_t i)
     return i < archive->n_entries ? &archive->entries[i] : NULL;
 }
 
+void sp_archive_move(sp_archive *archive, size_t i, void *data)
+{
+    if (i < archive->n_entries) archive->entries[i].tensor.data = data;
+}
+
 const sp_entry *sp_archive_find(const sp_archive *archive, const char *name)
 {
     size_t i;

@@ -39,6 +39,10 @@ sp_container sp_archive_container(const sp_archive *archive);
 size_t sp_archive_count(const sp_archive *archive);
 const sp_entry *sp_archive_at(const sp_archive *archive, size_t i);           /* order of the file(s) */
 const sp_entry *sp_archive_find(const sp_archive *archive, const char *name); /* O(1); NULL if absent */
+
+/* Entry i's bytes were copied to `data`, which lives longer than the archive. */
+void sp_archive_move(sp_archive *archive, size_t i, void *data);
+
 size_t sp_archive_file_count(const sp_archive *archive);
 const char *sp_archive_file(const sp_archive *archive, size_t i);
 

@@ -7,6 +7,8 @@
 
 #include "model/experts.h"
 
+#include <string.h>
+
 /* One layer's place in a pass. */
 typedef struct layer_ctx {
     sp_ops *ops;
@@ -336,12 +338,26 @@ static sp_tensor *pass_layer(const layer_ctx *c, const sp_tensor *x)
     return keep == SP_KEEP_ALL ? run_layer(c, x) : sp_op_recompute(c->ops, x, &recompute);
 }
 
+/* A layer of which nothing but the output is kept: it goes into x, whose bytes nobody needs again. False on failure. */
+static bool pass_layer_over(const layer_ctx *c, sp_tensor *x)
+{
+    sp_arena_mark mark = sp_arena_save(c->ops->arena);
+    const sp_tensor *y = run_layer(c, x);
+    if (y) memcpy(x->data, y->data, (size_t)sp_tensor_rows(x) * x->row_bytes);
+    sp_ops_restore(c->ops, mark);
+    return y != NULL;
+}
+
 sp_tensor *sp_net_forward(sp_ops *ops, const sp_net *net, const sp_batch *batch)
 {
     sp_tensor *x = sp_op_embed(ops, net->weights->embed, batch->tokens, batch->n_tokens);
+    bool over = !ops->tape && !ops->training;
     for (int32_t i = 0; i < net->hp->num_hidden_layers && x; i++) {
         layer_ctx c = {ops, net, batch, &net->weights->layers[i], i, i};
-        x = pass_layer(&c, x);
+        if (!over)
+            x = pass_layer(&c, x);
+        else if (!pass_layer_over(&c, x))
+            x = NULL;
     }
     return sp_op_rms_norm(ops, x, net->weights->norm, (float)net->hp->rms_norm_eps);
 }

@@ -42,8 +42,6 @@ typedef struct sp_expert_source {
 
     /* Whether guess() is worth its work now. */
     bool (*wants_guess)(void *ctx, int32_t layer);
-
-    void (*destroy)(void *ctx);
 } sp_expert_source;
 
 #endif

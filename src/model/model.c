@@ -18,6 +18,8 @@ struct sp_model {
     sp_tokenizer *tokenizer; /* NULL if the files hold none */
     sp_chat_format format;
     char *name;
+    void *experts_owner; /* of net.experts */
+    void (*destroy_experts)(void *owner);
 };
 
 static sp_status prepare_net(sp_model *m, sp_error *err)
@@ -92,6 +94,7 @@ done:
 void sp_model_close(sp_model *model)
 {
     if (!model) return;
+    if (model->destroy_experts) model->destroy_experts(model->experts_owner);
     sp_tokenizer_close(model->tokenizer);
     sp_weights_clear(&model->weights);
     sp_archive_close(model->archive);
@@ -142,6 +145,24 @@ const sp_net *sp_model_net(const sp_model *model)
 const sp_archive *sp_model_archive(const sp_model *model)
 {
     return model->archive;
+}
+
+void sp_model_attach_experts(sp_model *model, const sp_expert_source *source, void *owner,
+                             void (*destroy)(void *owner))
+{
+    model->net.experts = source;
+    model->experts_owner = owner;
+    model->destroy_experts = destroy;
+}
+
+void *sp_model_experts_owner(const sp_model *model)
+{
+    return model->experts_owner;
+}
+
+void sp_model_move_tensor(sp_model *model, size_t entry, void *data)
+{
+    sp_archive_move(model->archive, entry, data);
 }
 
 uint64_t sp_model_fingerprint(const sp_model *model)
