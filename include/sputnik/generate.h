@@ -24,6 +24,15 @@ typedef enum sp_finish {
 
 SP_API const char *sp_finish_name(sp_finish finish); /* "end", "stop", ... */
 
+/* Who guesses tokens ahead. Guesses change the speed of a reply and nothing else: drafting stops by itself where it
+ * makes the reply slower. */
+typedef enum sp_speculate {
+    SP_SPECULATE_AUTO, /* whichever of the two promises more */
+    SP_SPECULATE_OFF,
+    SP_SPECULATE_MTP,   /* the model's multi-token-prediction layer */
+    SP_SPECULATE_LOOKUP /* what followed the same words earlier in the text */
+} sp_speculate;
+
 typedef struct sp_generate_options {
     sp_sampler_options sampler;
     int64_t max_tokens;      /* of the reply; -1: until the context is full */
@@ -34,16 +43,20 @@ typedef struct sp_generate_options {
     int64_t think_budget;  /* tokens of reasoning before it is closed; -1: no limit */
     sp_chat_format format; /* how to read the reply; SP_CHAT_NONE: all is content */
     sp_chat_options chat;  /* as used for the prompt */
+    sp_speculate speculate;
+    int32_t n_draft; /* most tokens guessed at once, at most SP_SESSION_DRAFTS_MAX; 0: 8 */
 } sp_generate_options;
 
 #define SP_GENERATE_OPTIONS_DEFAULTS                                                                         \
     {                                                                                                        \
-        SP_SAMPLER_OPTIONS_DEFAULTS, -1, NULL, 0, 0, 1, -1, SP_CHAT_NONE, SP_CHAT_OPTIONS_DEFAULTS           \
+        SP_SAMPLER_OPTIONS_DEFAULTS, -1, NULL, 0, 0, 1, -1, SP_CHAT_NONE, SP_CHAT_OPTIONS_DEFAULTS,          \
+            SP_SPECULATE_AUTO, 0                                                                             \
     }
 
 typedef struct sp_generator sp_generator;
 
-/* Start a reply to prompt[0..n). Evaluates nothing yet. The session must outlive the generator. */
+/* Start a reply to prompt[0..n). Evaluates nothing yet. The session must outlive the generator. SP_E_UNSUPPORTED:
+ * SP_SPECULATE_MTP with a model that has no such layer. */
 SP_API sp_status sp_generator_create(sp_generator **generator, sp_session *session, const int32_t *prompt,
                                      size_t n, const sp_generate_options *options, sp_error *err);
 SP_API void sp_generator_destroy(sp_generator *generator);
@@ -66,6 +79,16 @@ SP_API const int32_t *sp_generator_tokens(const sp_generator *generator,
 
 /* What the loop guard found: length in tokens of the repeated passage and how often; 0 if it did not act. */
 SP_API size_t sp_generator_loop(const sp_generator *generator, size_t *repeats);
+
+/* What guessing has brought so far, the prompt's own evaluation not counted. All 0 with SP_SPECULATE_OFF. */
+typedef struct sp_draft_stats {
+    size_t n_tokens; /* tokens whose logits were asked for */
+    size_t n_passes; /* passes through the model that this took */
+    size_t n_mtp_drafted, n_mtp_accepted;
+    size_t n_lookup_drafted, n_lookup_accepted;
+} sp_draft_stats;
+
+SP_API void sp_generator_drafts(const sp_generator *generator, sp_draft_stats *stats);
 
 #ifdef __cplusplus
 }

@@ -44,6 +44,15 @@ SP_API void sp_session_destroy(sp_session *session); /* accepts NULL */
  * prefix that was evaluated. */
 SP_API sp_status sp_session_sync(sp_session *session, const int32_t *tokens, size_t n, sp_error *err);
 
+/* As sync, and drafts[0..n_drafts), a guess of the tokens that follow, are evaluated in the same pass as the last of
+ * the new tokens. They are no part of the timeline: every other function answers as after sync. A later sync
+ * takes from them, without a pass, as many of its next tokens as agree; the first that differs drops the rest.
+ * Of more than SP_SESSION_DRAFTS_MAX, or than the context has room for, the first are taken; where nothing
+ * is new, none is evaluated. Errors: those of sync. */
+#define SP_SESSION_DRAFTS_MAX 16
+SP_API sp_status sp_session_sync_ahead(sp_session *session, const int32_t *tokens, size_t n,
+                                       const int32_t *drafts, size_t n_drafts, sp_error *err);
+
 /* As sync, and `fn` gets the logits (vocab_size floats, valid during the call) after every position >= first,
  * in order. A non-zero return stops with SP_E_CANCELLED. Positions before `first` may come from the cache. */
 typedef int (*sp_logits_fn)(void *ctx, size_t position, const float *logits);

@@ -20,6 +20,7 @@ typedef struct sp_turn_stats {
     size_t n_prompt, n_reused, n_reply;
     double first_s, total_s;
     sp_finish finish;
+    sp_draft_stats drafts;
 } sp_turn_stats;
 
 typedef struct sp_chat {

@@ -109,6 +109,7 @@ static sp_status produce(sp_chat *chat, sp_generator *generator, sp_error *err)
         if (chat->view.thinking) chat->view.n_think_tokens++;
     }
     stats->total_s = sp_seconds() - start;
+    sp_generator_drafts(generator, &stats->drafts);
     stats->finish = step.finish != SP_FINISH_NONE ? step.finish : SP_FINISH_CANCELLED;
     return SP_OK;
 }
@@ -122,8 +123,12 @@ static void print_status(const sp_chat *chat)
     printf("%s", dim);
     if (s->n_reply > 1 && decode_s > 0)
         printf("%.1f tokens/s \xc2\xb7 ", (double)(s->n_reply - 1) / decode_s);
-    printf("%zu tokens \xc2\xb7 prompt %zu (%zu cached) \xc2\xb7 %s%s\n", s->n_reply, s->n_prompt,
-           s->n_reused, sp_finish_name(s->finish), undim);
+    printf("%zu tokens \xc2\xb7 prompt %zu (%zu cached) \xc2\xb7 ", s->n_reply, s->n_prompt, s->n_reused);
+    size_t n_drafted = s->drafts.n_mtp_drafted + s->drafts.n_lookup_drafted;
+    if (n_drafted > 0)
+        printf("guessed %zu of %zu \xc2\xb7 ", s->drafts.n_mtp_accepted + s->drafts.n_lookup_accepted,
+               n_drafted);
+    printf("%s%s\n", sp_finish_name(s->finish), undim);
 }
 
 static bool is_unanswered(const sp_generator *generator)

@@ -78,6 +78,12 @@ typedef struct sp_session_args {
     SP_THREADS_ROW(type, member.n_threads), SP_CONTEXT_ROW(type, member.n_ctx),                              \
         SP_BATCH_ROW(type, member.n_batch), SP_CACHE_ROW(type, member.cache_type)
 
+#define SP_DRAFT_ROWS(type, speculate, n_draft)                                                              \
+    SP_CHOICE_ROW(type, speculate, "speculate", 0, "auto|off|mtp|lookup",                                    \
+                  "who guesses tokens ahead; changes the speed alone"),                                      \
+        SP_INT_ROW(type, n_draft, "draft", 0, 0, SP_SESSION_DRAFTS_MAX,                                      \
+                   "most tokens guessed at once (0: 8)")
+
 /* Settings of the sampler and of the rules that end a reply; NAN and -2 mean that the user said nothing. */
 typedef struct sp_sampling_args {
     int64_t seed; /* -1: from the clock */
@@ -89,14 +95,13 @@ typedef struct sp_sampling_args {
     int no_loop_guard;
     sp_str_list stop;
     sp_str_list logit_bias;
+    const char *speculate;
+    int64_t n_draft;
 } sp_sampling_args;
 
 #define SP_SAMPLING_ARGS_DEFAULTS                                                                            \
     {                                                                                                        \
-        -1, (double)NAN, (double)NAN, 0, 0, 1, 0, 0, -1, NULL, 0, {NULL, 0},                                 \
-        {                                                                                                    \
-            NULL, 0                                                                                          \
-        }                                                                                                    \
+        -1, (double)NAN, (double)NAN, 0, 0, 1, 0, 0, -1, NULL, 0, {NULL, 0}, {NULL, 0}, "auto", 0            \
     }
 
 #define SP_SETTING_ROWS(type, member)                                                                        \
@@ -125,7 +130,8 @@ typedef struct sp_sampling_args {
                        "end the reply before this text (may be repeated)"),                                  \
         SP_STRINGS_ROW(type, member.logit_bias, "logit-bias", 0, "ID=X",                                     \
                        "add X to a token's logit (may be repeated; -100 bans)"),                             \
-        SP_FLAG_ROW(type, member.no_loop_guard, "no-loop-guard", 0, "let a reply repeat itself for ever")
+        SP_FLAG_ROW(type, member.no_loop_guard, "no-loop-guard", 0, "let a reply repeat itself for ever"),   \
+        SP_DRAFT_ROWS(type, member.speculate, member.n_draft)
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
@@ -145,6 +151,9 @@ void sp_cli_session_options(sp_session_options *options, const sp_session_args *
  * --logit-bias. */
 sp_status sp_cli_generate_options(sp_generate_options *options, sp_logit_bias **bias, const sp_model *model,
                                   const sp_sampling_args *args, sp_error *err);
+
+/* A word of the choice "speculate". */
+sp_speculate sp_cli_speculate(const char *word);
 
 /* "off", "auto" or a number of tokens to the two settings. SP_E_ARGUMENT otherwise. */
 sp_status sp_cli_parse_think(const char *text, sp_generate_options *options, sp_error *err);

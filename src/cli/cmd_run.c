@@ -143,6 +143,7 @@ static sp_status produce(run_state *run, sp_error *err)
     } while (step.finish == SP_FINISH_NONE);
     run->record.total_s = sp_seconds() - start;
     run->record.finish = step.finish;
+    sp_generator_drafts(run->generator, &run->record.drafts);
     if (run->args->ids && !run->args->json) putchar('\n');
     if (!run->args->json && !run->args->ids) sp_view_finish(&run->view);
     return SP_OK;

@@ -140,6 +140,14 @@ void sp_cli_session_options(sp_session_options *options, const sp_session_args *
     if (strcmp(args->cache_type, "bf16") == 0) options->cache_type = SP_CACHE_BF16;
 }
 
+sp_speculate sp_cli_speculate(const char *word)
+{
+    return strcmp(word, "off") == 0      ? SP_SPECULATE_OFF
+           : strcmp(word, "mtp") == 0    ? SP_SPECULATE_MTP
+           : strcmp(word, "lookup") == 0 ? SP_SPECULATE_LOOKUP
+                                         : SP_SPECULATE_AUTO;
+}
+
 sp_status sp_cli_parse_think(const char *text, sp_generate_options *options, sp_error *err)
 {
     int64_t budget = -1;
@@ -210,6 +218,8 @@ sp_status sp_cli_generate_options(sp_generate_options *options, sp_logit_bias **
     options->stop = args->stop.items;
     options->n_stop = args->stop.n;
     options->loop_guard = !args->no_loop_guard;
+    options->speculate = sp_cli_speculate(args->speculate);
+    options->n_draft = (int32_t)args->n_draft;
     SP_TRY(sp_cli_parse_think(args->think, options, err));
     if (args->logit_bias.n == 0) return SP_OK;
     *bias = sp_malloc_array(args->logit_bias.n, sizeof **bias);

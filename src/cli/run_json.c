@@ -56,6 +56,16 @@ static sp_status put_tool_calls(sp_buf *out, const sp_reply *reply, sp_error *er
     return sp_buf_puts(out, "]", err);
 }
 
+sp_status sp_run_put_drafts(sp_buf *out, const sp_draft_stats *d, sp_error *err)
+{
+    double per_pass = d->n_passes > 0 ? (double)d->n_tokens / (double)d->n_passes : 1;
+    return sp_buf_printf(out, err,
+                         "{\"mtp_drafted\":%zu,\"mtp_accepted\":%zu,\"lookup_drafted\":%zu,"
+                         "\"lookup_accepted\":%zu,\"passes\":%zu,\"tokens_per_pass\":%.3f}",
+                         d->n_mtp_drafted, d->n_mtp_accepted, d->n_lookup_drafted, d->n_lookup_accepted,
+                         d->n_passes, per_pass);
+}
+
 static sp_status put_object(const sp_run_record *record, const sp_reply *reply, size_t n_prompt,
                             uint64_t seed, sp_buf *out, sp_error *err)
 {
@@ -71,9 +81,11 @@ static sp_status put_object(const sp_run_record *record, const sp_reply *reply, 
         out, err,
         ",\n \"finish\":\"%s\",\"seed\":%" PRIu64
         ",\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu},\n"
-        " \"timing\":{\"first_token_s\":%.4f,\"total_s\":%.4f,\"tokens_per_s\":%.3f},\n \"ids\":[%s]",
+        " \"timing\":{\"first_token_s\":%.4f,\"total_s\":%.4f,\"tokens_per_s\":%.3f},\n \"drafts\":",
         sp_finish_name(record->finish), seed, n_prompt, record->n_tokens, record->first_s, record->total_s,
-        per_s, record->ids.data ? record->ids.data : ""));
+        per_s));
+    SP_TRY(sp_run_put_drafts(out, &record->drafts, err));
+    SP_TRY(sp_buf_printf(out, err, ",\n \"ids\":[%s]", record->ids.data ? record->ids.data : ""));
     if (record->logprobs.data)
         SP_TRY(sp_buf_printf(out, err, ",\n \"logprobs\":[\n  %s]", record->logprobs.data));
     return sp_buf_puts(out, "}\n", err);

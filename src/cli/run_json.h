@@ -11,6 +11,7 @@ typedef struct sp_run_record {
     size_t n_tokens;
     double first_s, total_s; /* until the first token; until the last */
     sp_finish finish;
+    sp_draft_stats drafts;
     sp_buf ids;      /* "1,2,3" */
     sp_buf logprobs; /* one object per token, comma-separated; empty unless asked for */
 } sp_run_record;
@@ -19,6 +20,8 @@ enum { SP_RECORD_IDS_ONLY = 0, SP_RECORD_LOGPROBS = 1 };
 
 sp_status sp_run_record_add(sp_run_record *record, const sp_tokenizer *tokenizer, const sp_step *step,
                             int what, sp_error *err);
+/* Append "drafts" as a JSON object, without a name. */
+sp_status sp_run_put_drafts(sp_buf *out, const sp_draft_stats *drafts, sp_error *err);
 sp_status sp_run_record_print(const sp_run_record *record, const sp_reply *reply, size_t n_prompt,
                               uint64_t seed, sp_error *err);
 void sp_run_record_clear(sp_run_record *record);

@@ -136,6 +136,7 @@ sp_status sp_generator_create_over(sp_generator **generator, const sp_generate_s
     g->source = *source;
     sp_status status = fill_generator(g, prompt, n, options, err);
     if (status != SP_OK) {
+        g->source.destroy = NULL;
         sp_generator_destroy(g);
         return status;
     }
@@ -146,6 +147,7 @@ sp_status sp_generator_create_over(sp_generator **generator, const sp_generate_s
 void sp_generator_destroy(sp_generator *generator)
 {
     if (!generator) return;
+    if (generator->source.destroy) generator->source.destroy(generator->source.ctx);
     sp_sampler_destroy(generator->sampler);
     sp_reply_destroy(generator->reply);
     sp_loop_guard_destroy(generator->guard);
@@ -270,4 +272,10 @@ size_t sp_generator_loop(const sp_generator *generator, size_t *repeats)
 {
     if (repeats) *repeats = generator->loop_period ? generator->loop_repeats : 0;
     return generator->loop_period;
+}
+
+void sp_generator_drafts(const sp_generator *generator, sp_draft_stats *stats)
+{
+    static const sp_draft_stats none;
+    *stats = generator->source.drafts ? *generator->source.drafts : none;
 }

@@ -13,9 +13,11 @@ typedef struct sp_generate_source {
     size_t capacity; /* most tokens that sync takes */
     int32_t vocab_size;
     const sp_tokenizer *tokenizer; /* NULL: ids only */
+    const sp_draft_stats *drafts;  /* NULL: none are made */
+    void (*destroy)(void *ctx);    /* of a ctx that the generator owns; NULL: it does not */
 } sp_generate_source;
 
-/* As sp_generator_create, over a source, which is copied. */
+/* As sp_generator_create, over a source, which is copied. On failure the ctx is still the caller's. */
 sp_status sp_generator_create_over(sp_generator **generator, const sp_generate_source *source,
                                    const int32_t *prompt, size_t n, const sp_generate_options *options,
                                    sp_error *err);

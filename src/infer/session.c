@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Sessions: one timeline each. evaluate() runs one pass over new tokens of one or more sessions; everything
- * else decides what to evaluate. Invariants: (1) cache rows [0, n) belong to tokens[0, n); (2) `has_logits`
- * means that logits are those after token n - 1; (3) with prediction layers, hidden rows [0, n) are stored,
- * and rows [0, mtp_n) of the prediction cache are valid, mtp_n < n or 0. Start at sp_session_sync(). */
+ * else decides what to evaluate. Invariants: (1) cache rows [0, n + n_ahead) belong to tokens[0, n + n_ahead);
+ * (2) `has_logits` means that logits are those after token n - 1, and those of the drafts follow; (3) with
+ * prediction layers, hidden rows [0, n + n_ahead) are stored, and rows [0, mtp_n) of the prediction cache are
+ * valid, mtp_n < n or 0; (4) n_ahead > 0 only with logits. Start at sp_session_sync(). */
 #include "infer/session_parts.h"
 
 #include <string.h>
@@ -36,10 +37,12 @@ static sp_status init_caches(sp_session *s, sp_error *err)
     SP_TRY(sp_cache_init(&s->cache, net->hp, net->hp->num_hidden_layers, s->n_ctx, dtype, err));
     if (net->weights->n_mtp == 0) return SP_OK;
     SP_TRY(sp_cache_init(&s->mtp_cache, net->hp, 1, s->n_ctx, dtype, err));
-    s->hidden = sp_calloc((size_t)s->n_ctx, (size_t)net->hp->hidden_size * sizeof *s->hidden);
-    return s->hidden ? SP_OK
-                     : sp_fail_nomem(err, "hidden states",
-                                     (uint64_t)s->n_ctx * (uint64_t)net->hp->hidden_size * sizeof(float));
+    size_t width = (size_t)net->hp->hidden_size;
+    s->hidden = sp_calloc((size_t)s->n_ctx, width * sizeof *s->hidden);
+    s->guess = sp_calloc(width, sizeof *s->guess);
+    return s->hidden && s->guess
+               ? SP_OK
+               : sp_fail_nomem(err, "hidden states", (uint64_t)s->n_ctx * width * sizeof(float));
 }
 
 sp_status sp_session_create(sp_session **session, const sp_model *model, const sp_session_options *options,
@@ -60,6 +63,9 @@ sp_status sp_session_create(sp_session **session, const sp_model *model, const s
                : trained < DEFAULT_MAX_CONTEXT ? trained
                                                : DEFAULT_MAX_CONTEXT;
     s->n_batch = options->n_batch ? options->n_batch : DEFAULT_BATCH;
+    s->mtp_next = -1;
+    s->logits_cap = 1;
+    sp_draft_control_init(&s->control);
     s->tokens = sp_calloc((size_t)s->n_ctx, sizeof *s->tokens);
     s->positions = sp_calloc((size_t)s->n_ctx, sizeof *s->positions);
     s->logits = sp_calloc((size_t)s->net->hp->vocab_size, sizeof *s->logits);
@@ -85,6 +91,7 @@ void sp_session_destroy(sp_session *s)
     sp_cache_clear(&s->cache);
     sp_cache_clear(&s->mtp_cache);
     sp_free(s->hidden);
+    sp_free(s->guess);
     sp_free(s->logits);
     sp_free(s->positions);
     sp_free(s->tokens);
@@ -93,7 +100,7 @@ void sp_session_destroy(sp_session *s)
 
 /* --- one pass ------------------------------------------------------------------------------------------- */
 
-static sp_status fail_pass(sp_status status, sp_error *err)
+sp_status sp_session_fail_pass(sp_status status, sp_error *err)
 {
     if (status == SP_E_NOMEM) return sp_fail(err, status, "session: out of memory while evaluating");
     return sp_fail(err, status, "session: evaluation failed: %s", sp_status_message(status));
@@ -116,7 +123,7 @@ static sp_status score_rows(sp_ops *ops, sp_session *s, const sp_tensor *hidden,
         int64_t left = sp_tensor_rows(hidden) - row, n = left < SCORE_ROWS ? left : SCORE_ROWS;
         sp_arena_mark mark = sp_arena_save(ops->arena);
         sp_tensor *logits = sp_net_logits(ops, s->net, sp_op_rows(ops, hidden, row, n));
-        if (!logits) return fail_pass(ops->status, err);
+        if (!logits) return sp_session_fail_pass(ops->status, err);
         for (int64_t i = 0; i < n; i++)
             if (scorer->fn(scorer->ctx, s->n + (size_t)(row + i), sp_tensor_row(logits, i)) != 0)
                 return sp_fail(err, SP_E_CANCELLED, "session: cancelled while scoring");
@@ -128,18 +135,44 @@ static sp_status score_rows(sp_ops *ops, sp_session *s, const sp_tensor *hidden,
     return SP_OK;
 }
 
-/* Copy the logits after each session's last row. */
-static sp_status keep_last_logits(sp_ops *ops, sp_session *const *sessions, const sp_stretch *stretches,
-                                  int n, const sp_tensor *hidden, sp_error *err)
+/* Room for the logits of the last token and of n_ahead drafts. */
+static sp_status reserve_logits(sp_session *s, size_t n_ahead, sp_error *err)
 {
-    int32_t *rows = sp_arena_alloc(ops->arena, (size_t)n * sizeof *rows);
-    if (!rows) return fail_pass(SP_E_NOMEM, err);
-    for (int i = 0; i < n; i++) rows[i] = (int32_t)(stretches[i].row + stretches[i].n_rows - 1);
-    sp_tensor *logits = sp_net_logits(ops, sessions[0]->net, sp_op_gather(ops, hidden, rows, n));
-    if (!logits) return fail_pass(ops->status, err);
-    size_t n_bytes = (size_t)sessions[0]->net->hp->vocab_size * sizeof(float);
-    for (int i = 0; i < n; i++) memcpy(sessions[i]->logits, sp_tensor_row(logits, i), n_bytes);
+    size_t n_vocab = (size_t)s->net->hp->vocab_size, n_rows = n_ahead + 1;
+    if (n_rows <= s->logits_cap) return SP_OK;
+    float *logits = sp_realloc_array(s->logits, n_rows, n_vocab * sizeof *logits);
+    if (!logits) return sp_fail_nomem(err, "logits", (uint64_t)n_rows * n_vocab * sizeof *logits);
+    s->logits = logits;
+    s->logits_cap = n_rows;
     return SP_OK;
+}
+
+/* Copy the logits after each session's last token and after the drafts. */
+static sp_status keep_last_logits(sp_ops *ops, const sp_part *part, const sp_stretch *stretches,
+                                  const sp_tensor *hidden, sp_error *err)
+{
+    sp_session *lead = part->sessions[0];
+    size_t n = (size_t)part->n_sessions, n_rows = n + part->n_ahead;
+    size_t n_bytes = (size_t)lead->net->hp->vocab_size * sizeof(float);
+    int32_t *rows = sp_arena_alloc(ops->arena, n_rows * sizeof *rows);
+    if (!rows) return sp_session_fail_pass(SP_E_NOMEM, err);
+    for (size_t i = 0; i < n; i++) rows[i] = (int32_t)(stretches[i].row + stretches[i].n_rows - 1);
+    for (size_t i = 0; part->n_ahead > 0 && i < n_rows; i++)
+        rows[i] = (int32_t)(stretches[0].n_rows - (int64_t)(n_rows - i));
+    sp_tensor *logits = sp_net_logits(ops, lead->net, sp_op_gather(ops, hidden, rows, (int64_t)n_rows));
+    if (!logits) return sp_session_fail_pass(ops->status, err);
+    for (size_t i = 0; i < n; i++)
+        memcpy(part->sessions[i]->logits, sp_tensor_row(logits, (int64_t)i), n_bytes);
+    if (part->n_ahead > 0) memcpy(lead->logits, logits->data, n_rows * n_bytes);
+    return SP_OK;
+}
+
+/* The timeline is about to grow by this token: the prediction layer's row that stands on it becomes valid. */
+static void settle_guess(sp_session *s, int32_t token)
+{
+    if (s->mtp_next == token) s->mtp_n = s->n;
+    s->mtp_next = -1;
+    s->n_guesses = 0;
 }
 
 /* Append part->n[i] tokens to each session in one pass of the first session's threads. */
@@ -154,7 +187,7 @@ static sp_status evaluate(const sp_part *part, const sp_scorer *scorer, sp_error
     for (int i = 0; i < n_sessions; i++) n_rows += part->n[i];
     sp_stretch *stretches = sp_arena_alloc(lead->arena, (size_t)n_sessions * sizeof *stretches);
     int32_t *tokens = sp_arena_alloc(lead->arena, (size_t)n_rows * 2 * sizeof *tokens);
-    if (!stretches || !tokens) return fail_pass(SP_E_NOMEM, err);
+    if (!stretches || !tokens) return sp_session_fail_pass(SP_E_NOMEM, err);
     int32_t *positions = tokens + n_rows;
     int64_t row = 0;
     for (int i = 0; i < n_sessions; i++) {
@@ -164,23 +197,26 @@ static sp_status evaluate(const sp_part *part, const sp_scorer *scorer, sp_error
         memcpy(positions + row, s->positions + s->n, (size_t)part->n[i] * sizeof *positions);
         row += part->n[i];
         s->has_logits = false;
+        s->n_ahead = s->logits_row = 0;
     }
     sp_batch batch = {tokens, positions, n_rows, stretches, n_sessions, NULL, SP_KEEP_ALL};
     sp_tensor *hidden = sp_net_forward(&ops, lead->net, &batch);
-    if (!hidden) return fail_pass(ops.status, err);
+    if (!hidden) return sp_session_fail_pass(ops.status, err);
     for (int i = 0; i < n_sessions; i++)
         keep_hidden(part->sessions[i], hidden, stretches[i].row, stretches[i].n_rows, stretches[i].position);
     if (scorer) {
         int64_t skip = scorer->first > lead->n ? (int64_t)(scorer->first - lead->n) : 0;
         SP_TRY(score_rows(&ops, lead, hidden, skip, scorer, err));
     } else if (part->want_logits) {
-        SP_TRY(keep_last_logits(&ops, part->sessions, stretches, n_sessions, hidden, err));
+        SP_TRY(keep_last_logits(&ops, part, stretches, hidden, err));
     }
-    if (ops.status != SP_OK) return fail_pass(ops.status, err);
+    if (ops.status != SP_OK) return sp_session_fail_pass(ops.status, err);
     for (int i = 0; i < n_sessions; i++) {
         sp_session *s = part->sessions[i];
-        memcpy(s->tokens + s->n, part->tokens[i], (size_t)part->n[i] * sizeof *s->tokens);
-        s->n += (size_t)part->n[i];
+        settle_guess(s, part->tokens[i][0]);
+        memmove(s->tokens + s->n, part->tokens[i], (size_t)part->n[i] * sizeof *s->tokens);
+        s->n += (size_t)part->n[i] - part->n_ahead;
+        s->n_ahead = part->n_ahead;
         s->has_logits = part->want_logits;
     }
     return SP_OK;
@@ -202,6 +238,9 @@ void sp_session_truncate(sp_session *s, size_t n)
     if (n >= s->n) return;
     s->n = n;
     s->has_logits = false;
+    s->n_ahead = s->logits_row = 0;
+    s->mtp_next = -1;
+    s->n_guesses = 0;
     size_t mtp_max = n > 0 ? n - 1 : 0;
     if (s->mtp_n > mtp_max) s->mtp_n = mtp_max;
 }
@@ -213,8 +252,25 @@ static size_t common_prefix(const sp_session *s, const int32_t *tokens, size_t n
     return i;
 }
 
-/* Evaluate tokens[s->n .. n) in chunks. */
-static sp_status extend(sp_session *s, const int32_t *tokens, size_t n, const sp_scorer *scorer,
+/* Guesses of what follows the tokens of an extension. */
+typedef struct drafts {
+    const int32_t *ids;
+    size_t n;
+} drafts;
+
+/* Take into the timeline the drafts that turn out to be in tokens[0..n), of which the session holds all before. */
+static void take_drafts(sp_session *s, const int32_t *tokens, size_t n)
+{
+    while (s->n_ahead > 0 && s->n < n && tokens[s->n] == s->tokens[s->n]) {
+        settle_guess(s, tokens[s->n]);
+        s->n++;
+        s->n_ahead--;
+        s->logits_row++;
+    }
+}
+
+/* Evaluate tokens[s->n .. n) in chunks, and the drafts with the last of them. */
+static sp_status extend(sp_session *s, const int32_t *tokens, size_t n, drafts ahead, const sp_scorer *scorer,
                         sp_error *err)
 {
     size_t begin = s->n;
@@ -224,7 +280,16 @@ static sp_status extend(sp_session *s, const int32_t *tokens, size_t n, const sp
                            n - begin);
         int64_t left = (int64_t)(n - s->n), count = left < s->n_batch ? left : s->n_batch;
         const int32_t *next = tokens + s->n;
-        sp_part part = {&s, &next, &count, 1, count == left};
+        sp_part part = {&s, &next, &count, 1, count == left, 0};
+        if (count == left && ahead.n > 0) { /* one list of both, where the tokens will stand */
+            SP_TRY(reserve_logits(s, ahead.n, err));
+            s->n_ahead = 0;
+            memmove(s->tokens + s->n, next, (size_t)count * sizeof *next);
+            memcpy(s->tokens + n, ahead.ids, ahead.n * sizeof *ahead.ids);
+            next = s->tokens + s->n;
+            count += (int64_t)ahead.n;
+            part.n_ahead = ahead.n;
+        }
         SP_TRY(evaluate(&part, scorer, err));
     }
     return SP_OK;
@@ -238,14 +303,27 @@ static sp_status check_timeline(const sp_session *s, const int32_t *tokens, size
     return check_tokens(s, tokens, n, err);
 }
 
-sp_status sp_session_sync(sp_session *s, const int32_t *tokens, size_t n, sp_error *err)
+sp_status sp_session_sync_ahead(sp_session *s, const int32_t *tokens, size_t n, const int32_t *guesses,
+                                size_t n_guesses, sp_error *err)
 {
     SP_TRY(check_timeline(s, tokens, n, err));
-    size_t keep = common_prefix(s, tokens, n);
+    SP_TRY(check_tokens(s, guesses, n_guesses, err));
+    size_t keep = common_prefix(s, tokens, n), room = (size_t)s->n_ctx - n;
+    if (keep == s->n) {
+        take_drafts(s, tokens, n);
+        keep = s->n;
+    }
     if (keep == n && !(s->n == n && s->has_logits)) keep = n - 1; /* the last token again, for its logits */
     sp_session_truncate(s, keep);
     s->reused = keep;
-    return extend(s, tokens, n, NULL, err);
+    drafts ahead = {guesses, n_guesses < room ? n_guesses : room};
+    if (ahead.n > SP_SESSION_DRAFTS_MAX) ahead.n = SP_SESSION_DRAFTS_MAX;
+    return extend(s, tokens, n, ahead, NULL, err);
+}
+
+sp_status sp_session_sync(sp_session *s, const int32_t *tokens, size_t n, sp_error *err)
+{
+    return sp_session_sync_ahead(s, tokens, n, NULL, 0, err);
 }
 
 sp_status sp_session_score(sp_session *s, const int32_t *tokens, size_t n, size_t first, sp_logits_fn fn,
@@ -259,7 +337,7 @@ sp_status sp_session_score(sp_session *s, const int32_t *tokens, size_t n, size_
     sp_session_truncate(s, keep);
     s->reused = keep;
     sp_scorer scorer = {fn, ctx, first};
-    return extend(s, tokens, n, &scorer, err);
+    return extend(s, tokens, n, (drafts){NULL, 0}, &scorer, err);
 }
 
 static sp_status check_advance(sp_session *const *sessions, const int32_t *const *tokens, const size_t *n,
@@ -299,7 +377,7 @@ sp_status sp_session_advance(sp_session *const *sessions, const int32_t *const *
     const int32_t *next[SP_SESSION_BATCH_MAX];
     int64_t count[SP_SESSION_BATCH_MAX];
     for (; done < most; done += share) {
-        sp_part part = {some, next, count, 0, true};
+        sp_part part = {some, next, count, 0, true, 0};
         for (size_t i = 0; i < n_sessions; i++) {
             if (n[i] <= done) continue;
             some[part.n_sessions] = sessions[i];
@@ -311,47 +389,11 @@ sp_status sp_session_advance(sp_session *const *sessions, const int32_t *const *
     return SP_OK;
 }
 
-/* --- multi-token prediction ----------------------------------------------------------------------------- */
-
-sp_status sp_session_predict_next2(sp_session *s, int32_t next_token, const float **logits, sp_error *err)
-{
-    const sp_net *net = s->net;
-    if (net->weights->n_mtp == 0)
-        return sp_fail(err, SP_E_UNSUPPORTED, "session: this model has no multi-token-prediction layer");
-    if (s->n == 0) return sp_fail(err, SP_E_ARGUMENT, "session: nothing has been evaluated yet");
-    SP_TRY(check_tokens(s, &next_token, 1, err));
-    size_t width = (size_t)net->hp->hidden_size;
-    sp_tensor *out = NULL;
-    while (s->mtp_n < s->n) {
-        size_t left = s->n - s->mtp_n, n = left < (size_t)s->n_batch ? left : (size_t)s->n_batch;
-        sp_arena_reset(s->arena);
-        sp_ops ops;
-        sp_ops_init(&ops, s->pool, s->arena);
-        int32_t *tokens = sp_arena_alloc(s->arena, n * sizeof *tokens);
-        if (!tokens) return fail_pass(SP_E_NOMEM, err);
-        for (size_t i = 0; i < n; i++)
-            tokens[i] = s->mtp_n + i + 1 < s->n ? s->tokens[s->mtp_n + i + 1] : next_token;
-        sp_tensor hidden = {.dtype = SP_DTYPE_F32,
-                            .n_dims = 2,
-                            .shape = {(int64_t)n, (int64_t)width, 1, 1},
-                            .row_bytes = width * sizeof(float)};
-        hidden.data = s->hidden + s->mtp_n * width;
-        sp_stretch stretch = {&s->mtp_cache, 0, (int64_t)n, (int64_t)s->mtp_n};
-        sp_batch batch = {tokens, s->positions + s->mtp_n, (int64_t)n, &stretch, 1, NULL, SP_KEEP_ALL};
-        out = sp_net_predict(&ops, net, &net->weights->mtp[0], &hidden, &batch);
-        if (!out) return fail_pass(ops.status, err);
-        s->mtp_n += n;
-    }
-    s->mtp_n = s->n - 1; /* the last row stands on a guess */
-    *logits = sp_tensor_row(out, sp_tensor_rows(out) - 1);
-    return SP_OK;
-}
-
 /* --- small answers -------------------------------------------------------------------------------------- */
 
 const float *sp_session_logits(const sp_session *s)
 {
-    return s->has_logits ? s->logits : NULL;
+    return s->has_logits ? s->logits + s->logits_row * (size_t)s->net->hp->vocab_size : NULL;
 }
 
 size_t sp_session_length(const sp_session *s)

@@ -38,7 +38,8 @@ static int visit_pieces(sp_session *s, size_t n, bool has_logits, piece_fn fn, v
     }
     if (!stop && s->hidden)
         stop = fn(ctx, s->hidden, n * (size_t)s->net->hp->hidden_size * sizeof *s->hidden);
-    if (!stop && has_logits) stop = fn(ctx, s->logits, (size_t)s->net->hp->vocab_size * sizeof *s->logits);
+    size_t n_vocab = (size_t)s->net->hp->vocab_size;
+    if (!stop && has_logits) stop = fn(ctx, s->logits + s->logits_row * n_vocab, n_vocab * sizeof *s->logits);
     return stop;
 }
 
@@ -157,6 +158,7 @@ static sp_status load_mapped(sp_session *s, const sp_map *map, const char *path,
                            id);
     }
     sp_session_truncate(s, 0);
+    s->n_ahead = s->logits_row = 0;
     piece_read load = {map->data + sizeof h, 0, true};
     visit_pieces(s, n, h.has_logits != 0, read_piece, &load);
     s->n = n;

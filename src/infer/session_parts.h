@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a session, shared by session.c and session_file.c. */
+/* The inside of a session, shared by session.c, session_predict.c, session_file.c and speculate.c. */
 #ifndef SP_INFER_SESSION_PARTS_H
 #define SP_INFER_SESSION_PARTS_H
 
+#include "infer/speculate_control.h"
 #include "model/model_parts.h"
 
 #include <sputnik/session.h>
@@ -22,12 +23,21 @@ struct sp_session {
     int32_t *positions; /* (n_ctx) 0, 1, 2, ... */
     size_t n;           /* evaluated tokens */
     size_t reused;
-    float *logits; /* (V) */
+    size_t n_ahead; /* drafts that were evaluated too: tokens[n, n + n_ahead), no part of the timeline */
+    float *
+        logits; /* (logits_cap, V); from row logits_row on those after tokens n - 1, n, ..., n - 1 + n_ahead */
+    size_t logits_cap; /* rows */
+    size_t logits_row;
     bool has_logits;
     /* multi-token prediction, where the model has it */
     sp_cache mtp_cache; /* one layer */
     float *hidden;      /* (n_ctx, h) after the final norm */
     size_t mtp_n;       /* valid rows of mtp_cache */
+    int32_t mtp_next;   /* >= 0: row n - 1 is filled too (mtp_n = n - 1), for this token at n */
+    float *guess;       /* (h) the layer's own hidden state behind its last guess */
+    int32_t last_guess;
+    size_t n_guesses;         /* of the chain under way, 0: none */
+    sp_draft_control control; /* what drafting has cost and brought */
 };
 
 /* Work of one pass: session i gets n[i] >= 1 tokens. */
@@ -37,6 +47,7 @@ typedef struct sp_part {
     const int64_t *n;
     int n_sessions;
     bool want_logits;
+    size_t n_ahead; /* the last of the tokens, if there is one session: drafts, whose logits are wanted too */
 } sp_part;
 
 typedef struct sp_scorer {
@@ -47,5 +58,23 @@ typedef struct sp_scorer {
 
 /* Forget everything after the first n tokens. */
 void sp_session_truncate(sp_session *session, size_t n);
+
+/* SP_E_NOMEM as a session says it, other codes of a pass too. */
+sp_status sp_session_fail_pass(sp_status status, sp_error *err);
+
+/* What the prediction layer thinks likeliest, and its share of the softmax. */
+typedef struct sp_guess {
+    int32_t id;
+    float share;
+} sp_guess;
+
+/* Guess the token after next_token, which follows the timeline; the layer first reads what it has not yet
+ * read (*n_rows of the timeline, of which one is unavoidable). Errors as sp_session_predict_next2. */
+sp_status sp_session_guess(sp_session *session, int32_t next_token, sp_guess *guess, size_t *n_rows,
+                           sp_error *err);
+
+/* Guess the token after the last guess, by feeding the layer its own hidden state. Directly after
+ * sp_session_guess or itself. SP_E_LIMIT beyond the context. */
+sp_status sp_session_guess_more(sp_session *session, sp_guess *guess, sp_error *err);
 
 #endif

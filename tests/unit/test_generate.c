@@ -68,7 +68,11 @@ static void start(run *r, const char *text, size_t capacity, const sp_generate_o
     r->script.ids = r->ids.ids;
     r->script.n = r->ids.n;
     r->script.n_prompt = 3;
-    sp_generate_source source = {&r->script, sync_script, capacity, N_VOCAB, r->tokenizer};
+    sp_generate_source source = {.ctx = &r->script,
+                                 .sync = sync_script,
+                                 .capacity = capacity,
+                                 .vocab_size = N_VOCAB,
+                                 .tokenizer = r->tokenizer};
     assert_ok(sp_generator_create_over(&r->generator, &source, prompt, 3, o, &err), err);
 }
 
@@ -163,7 +167,7 @@ static void test_lengths(void **state)
     clear(&r);
     sp_generator *generator;
     sp_error err = SP_ERROR_NONE;
-    sp_generate_source source = {NULL, sync_script, 2, N_VOCAB, NULL};
+    sp_generate_source source = {.sync = sync_script, .capacity = 2, .vocab_size = N_VOCAB};
     assert_int_equal(sp_generator_create_over(&generator, &source, prompt, 3, &o, &err), SP_E_LIMIT);
     assert_int_equal(sp_generator_create_over(&generator, &source, prompt, 0, &o, &err), SP_E_ARGUMENT);
 }
@@ -307,7 +311,8 @@ static void test_failed_allocations(void **state)
     sp_status status = SP_E_NOMEM;
     for (int64_t n = 0; status != SP_OK; n++) {
         script s = {.ids = prompt, .n = 3, .n_prompt = 3};
-        sp_generate_source source = {&s, sync_script, 1000, N_VOCAB, tokenizer};
+        sp_generate_source source = {
+            .ctx = &s, .sync = sync_script, .capacity = 1000, .vocab_size = N_VOCAB, .tokenizer = tokenizer};
         sp_generator *generator = NULL;
         sp_error err = SP_ERROR_NONE;
         sp_step step = {.finish = SP_FINISH_NONE};
