@@ -16,9 +16,14 @@ void sp_fill_float_avx2(sp_kernels *k);
 void sp_fill_train_avx2(sp_kernels *k);
 void sp_fill_quant_avx2(sp_kernels *k);
 void sp_fill_k_avx2(sp_kernels *k);
-void sp_fill_iq_avx2(sp_kernels *k);
+void sp_fill_matmul_avx2(sp_kernels *k);
+void sp_fill_matmul_avxvnni(sp_kernels *k);
+void sp_fill_quant_avx512(sp_kernels *k);
 void sp_fill_float_neon(sp_kernels *k);
 void sp_fill_quant_neon(sp_kernels *k);
+void sp_fill_matmul_neon(sp_kernels *k);
+void sp_fill_matmul_dotprod(sp_kernels *k);
+void sp_fill_matmul_i8mm(sp_kernels *k);
 
 static inline void sp_adamw_one(const sp_adamw *a, float g, float *w, float *m, float *v)
 {

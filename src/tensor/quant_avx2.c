@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* AVX2 rows for the formats in blocks of 32 and for activation rows: bit for bit those of quant_scalar.c. */
+/* AVX2 unpacking of the formats in blocks of 32, and activation rows: bit for bit those of quant_scalar.c. */
 #include "tensor/kernel_rows.h"
 
 #if defined(__x86_64__)
@@ -7,43 +7,8 @@
 #include <math.h>
 
 #include "tensor/avx2.h"
-#include "tensor/decode.h"
 #include "tensor/lanes.h"
-
-/* The 32 integers of a block as signed bytes. */
-static inline __m256i load_q8_0(const sp_block_q8_0 *b)
-{
-    return load_32(b->qs);
-}
-
-static inline __m256i load_q4_0(const sp_block_q4_0 *b)
-{
-    return _mm256_sub_epi8(load_nibbles(b->qs), _mm256_set1_epi8(8));
-}
-
-static inline __m256i load_q4_1(const sp_block_q4_1 *b)
-{
-    return load_nibbles(b->qs);
-}
-
-/* A clear fifth bit means q - 16, which is the nibble with its high bits set. */
-static inline __m256i load_q5_0(const sp_block_q5_0 *b)
-{
-    __m256i high = _mm256_andnot_si256(spread_bits(sp_load_u32(b->qh)), _mm256_set1_epi8((char)0xf0));
-    return _mm256_or_si256(load_nibbles(b->qs), high);
-}
-
-static inline __m256i load_q5_1(const sp_block_q5_1 *b)
-{
-    __m256i high = _mm256_and_si256(spread_bits(sp_load_u32(b->qh)), _mm256_set1_epi8(16));
-    return _mm256_or_si256(load_nibbles(b->qs), high);
-}
-
-static inline __m256i load_iq4_nl(const sp_block_iq4_nl *b)
-{
-    __m256i values = _mm256_broadcastsi128_si256(load_16(sp_iq4_values));
-    return _mm256_shuffle_epi8(values, load_nibbles(b->qs));
-}
+#include "tensor/load_32_avx2.h"
 
 /* dst[32] = d * q (+ m). */
 static inline void write_32(__m256i q, __m256 d, float *dst)
@@ -61,19 +26,7 @@ static inline void add_32(float m, float *dst)
     for (int i = 0; i < 32; i += 8) _mm256_storeu_ps(dst + i, _mm256_add_ps(_mm256_loadu_ps(dst + i), vm));
 }
 
-#define ROWS_32(type)                                                                                        \
-    static float dot_##type##_avx2(size_t n, const void *w, const void *x)                                   \
-    {                                                                                                        \
-        const sp_block_##type *b = w;                                                                        \
-        const sp_act_q8 *a = x;                                                                              \
-        float y = 0;                                                                    \
-        for (size_t i = 0; i < n / 32; i++) {                                                                \
-            __m256i sum = widen_pairs(mul_signed(load_##type(b + i), load_32(a[i].q)));                      \
-            y = fmaf(_cvtsh_ss(sp_load_u16(b[i].d)) * a[i].d, (float)sum_integers(sum), y);                 \
-        }                                                                                                    \
-        return y;                                                                               \
-    }                                                                                                        \
-    MATMUL_BY_DOTS(type, avx2)\
+#define UNPACK_32(type)                                                                                      \
     static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -81,20 +34,7 @@ static inline void add_32(float m, float *dst)
             write_32(load_##type(b + i), spread_f16(b[i].d, 1), dst + 32 * i);                               \
     }
 
-#define ROWS_32_MIN(type)                                                                                    \
-    static float dot_##type##_avx2(size_t n, const void *w, const void *x)                                   \
-    {                                                                                                        \
-        const sp_block_##type *b = w;                                                                        \
-        const sp_act_q8 *a = x;                                                                              \
-        float y = 0;                                                                    \
-        for (size_t i = 0; i < n / 32; i++) {                                                                \
-            __m256i sum = widen_pairs(_mm256_maddubs_epi16(load_##type(b + i), load_32(a[i].q)));            \
-            y = fmaf(_cvtsh_ss(sp_load_u16(b[i].d)) * a[i].d, (float)sum_integers(sum), y);                 \
-            y = fmaf(_cvtsh_ss(sp_load_u16(b[i].m)), a[i].s, y);                                       \
-        }                                                                                                    \
-        return y;                                                                        \
-    }                                                                                                        \
-    MATMUL_BY_DOTS(type, avx2)\
+#define UNPACK_32_MIN(type)                                                                                  \
     static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -104,12 +44,12 @@ static inline void add_32(float m, float *dst)
         }                                                                                                    \
     }
 
-ROWS_32(q8_0)
-ROWS_32(q4_0)
-ROWS_32_MIN(q4_1)
-ROWS_32(q5_0)
-ROWS_32_MIN(q5_1)
-ROWS_32(iq4_nl)
+UNPACK_32(q8_0)
+UNPACK_32(q4_0)
+UNPACK_32_MIN(q4_1)
+UNPACK_32(q5_0)
+UNPACK_32_MIN(q5_1)
+UNPACK_32(iq4_nl)
 
 /* Largest magnitude of n floats (a multiple of 8) as bits. */
 static inline uint32_t find_amax_bits(int n, const float *x)
@@ -180,18 +120,14 @@ static void quantize_q8k_avx2(size_t n, const float *src, void *dst)
     }
 }
 
-#define SET_ROWS(k, dtype, type)                                                                             \
-    (k)->matmul[dtype] = matmul_##type##_avx2;                                                                     \
-    (k)->unpack[dtype] = unpack_##type##_avx2
-
 void sp_fill_quant_avx2(sp_kernels *k)
 {
-    SET_ROWS(k, SP_DTYPE_Q8_0, q8_0);
-    SET_ROWS(k, SP_DTYPE_Q4_0, q4_0);
-    SET_ROWS(k, SP_DTYPE_Q4_1, q4_1);
-    SET_ROWS(k, SP_DTYPE_Q5_0, q5_0);
-    SET_ROWS(k, SP_DTYPE_Q5_1, q5_1);
-    SET_ROWS(k, SP_DTYPE_IQ4_NL, iq4_nl);
+    k->unpack[SP_DTYPE_Q8_0] = unpack_q8_0_avx2;
+    k->unpack[SP_DTYPE_Q4_0] = unpack_q4_0_avx2;
+    k->unpack[SP_DTYPE_Q4_1] = unpack_q4_1_avx2;
+    k->unpack[SP_DTYPE_Q5_0] = unpack_q5_0_avx2;
+    k->unpack[SP_DTYPE_Q5_1] = unpack_q5_1_avx2;
+    k->unpack[SP_DTYPE_IQ4_NL] = unpack_iq4_nl_avx2;
     k->quantize[SP_ACT_Q8] = quantize_q8_avx2;
     k->quantize[SP_ACT_Q8K] = quantize_q8k_avx2;
 }
