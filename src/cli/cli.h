@@ -57,11 +57,13 @@ typedef struct sp_session_args {
     int64_t n_ctx;
     int64_t n_batch;
     const char *cache_type;
+    const char *ram, *reader, *expert_trace; /* see cli/experts.h */
+    int no_hot_set;
 } sp_session_args;
 
 #define SP_SESSION_ARGS_DEFAULTS                                                                             \
     {                                                                                                        \
-        0, 0, 0, "f32"                                                                                       \
+        0, 0, 0, "f32", NULL, "auto", NULL, 0                                                                \
     }
 
 #define SP_THREADS_ROW(type, member)                                                                         \
@@ -74,9 +76,21 @@ typedef struct sp_session_args {
     SP_INT_ROW(type, member, "context", 'c', 0, 16777216, "most tokens held (0: as trained, at most 32768)")
 #define SP_JSON_ROW(type, member) SP_FLAG_ROW(type, member, "json", 0, "write JSON")
 
+/* Models larger than memory. */
+#define SP_EXPERT_ROWS(type, member)                                                                         \
+    SP_STRING_ROW(type, member.ram, "ram", 0, "SIZE",                                                        \
+                  "leave routed experts on disk and take at most this much memory, e.g. 16G"),               \
+        SP_CHOICE_ROW(type, member.reader, "reader", 0, "auto|io_uring|pread",                               \
+                      "with --ram: how experts are read"),                                                   \
+        SP_FLAG_ROW(type, member.no_hot_set, "no-hot-set", 0,                                                \
+                    "with --ram: neither read nor write what was learned, MODEL.hot"),                       \
+        SP_STRING_ROW(type, member.expert_trace, "expert-trace", 0, "FILE",                                  \
+                      "with --ram: write which experts were used")
+
 #define SP_SESSION_ROWS(type, member)                                                                        \
     SP_THREADS_ROW(type, member.n_threads), SP_CONTEXT_ROW(type, member.n_ctx),                              \
-        SP_BATCH_ROW(type, member.n_batch), SP_CACHE_ROW(type, member.cache_type)
+        SP_BATCH_ROW(type, member.n_batch), SP_CACHE_ROW(type, member.cache_type),                           \
+        SP_EXPERT_ROWS(type, member)
 
 #define SP_DRAFT_ROWS(type, speculate, n_draft)                                                              \
     SP_CHOICE_ROW(type, speculate, "speculate", 0, "auto|off|mtp|lookup",                                    \

@@ -11,16 +11,18 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/rng.h"
+#include "cli/experts.h"
 
 typedef struct bench_args {
     sp_int_list prompt, gen, depth, threads, sessions;
     int64_t repeats, n_batch;
     const char *cache_type;
+    sp_session_args session; /* for --ram alone */
     int no_warmup, json;
 } bench_args;
 
-static const bench_args bench_defaults = {{NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0},
-                                          3,         0,         "f32",     0,         0};
+static const bench_args bench_defaults = {
+    {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, 3, 0, "f32", SP_SESSION_ARGS_DEFAULTS, 0, 0};
 
 static const sp_arg bench_table[] = {
     SP_INTS_ROW(bench_args, prompt, "prompt", 'p', 0, 1048576, "prompt lengths (default 512; 0: none)"),
@@ -31,6 +33,7 @@ static const sp_arg bench_table[] = {
     SP_INT_ROW(bench_args, repeats, "repeats", 'r', 1, 1000, "measurements per row"),
     SP_BATCH_ROW(bench_args, n_batch),
     SP_CACHE_ROW(bench_args, cache_type),
+    SP_EXPERT_ROWS(bench_args, session),
     SP_FLAG_ROW(bench_args, no_warmup, "no-warmup", 0, "measure the first run too"),
     SP_JSON_ROW(bench_args, json),
 };
@@ -43,11 +46,12 @@ typedef struct bench_row {
     int64_t n_prompt, n_gen, depth, n_sessions, threads;
     double samples[MAX_REPEATS]; /* tokens per second, sorted after the run */
     size_t n_samples;
+    sp_expert_stats before; /* the samples, with --ram */
 } bench_row;
 
 typedef struct bench {
     const bench_args *args;
-    const sp_model *model;
+    sp_model *model;
     sp_model_info info;
     const char *path;
     char cpu[96];
@@ -125,6 +129,7 @@ static sp_status measure(bench *b, sp_error *err)
     int64_t n_runs = b->args->repeats + (b->args->no_warmup ? 0 : 1);
     for (int64_t run = 0; run < n_runs; run++) {
         double per_s = 0;
+        if (run == n_runs - b->args->repeats) sp_model_expert_stats(b->model, &row->before);
         SP_TRY((row->n_prompt > 0 ? measure_prompt : measure_decode)(b, (uint64_t)run + 1, &per_s, err));
         if (run > 0 || b->args->no_warmup) row->samples[row->n_samples++] = per_s;
     }
@@ -136,6 +141,23 @@ static double median(const bench_row *row)
 {
     size_t n = row->n_samples;
     return n % 2 ? row->samples[n / 2] : 0.5 * (row->samples[n / 2 - 1] + row->samples[n / 2]);
+}
+
+/* Where the experts of the samples came from. */
+static sp_status put_experts(const bench *b, sp_buf *out, sp_error *err)
+{
+    sp_expert_stats s;
+    const sp_expert_stats *was = &b->row.before;
+    if (!sp_model_expert_stats(b->model, &s)) return SP_OK;
+    double hits = (double)(s.n_hits - was->n_hits), wanted = hits + (double)(s.n_misses - was->n_misses);
+    double guessed = (double)(s.n_guessed - was->n_guessed);
+    double right = (double)(s.n_guessed_right - was->n_guessed_right);
+    return sp_buf_printf(
+        out, err,
+        ",\"experts\":{\"n_slots\":%lld,\"hit_rate\":%.6g,\"read_bytes\":%.0f,\"reads\":%.0f,\"wait_s\":%.6g,"
+        "\"guessed\":%.0f,\"guessed_right\":%.0f,\"reader\":\"%s\"}",
+        (long long)s.n_slots, wanted > 0 ? hits / wanted : 0.0, (double)(s.n_read_bytes - was->n_read_bytes),
+        (double)(s.n_reads - was->n_reads), s.wait_s - was->wait_s, guessed, right, s.reader);
 }
 
 static sp_status put_json_row(const bench *b, sp_buf *out, sp_error *err)
@@ -157,7 +179,9 @@ static sp_status put_json_row(const bench *b, sp_buf *out, sp_error *err)
         (long long)row->threads, median(row), row->samples[row->n_samples - 1] - row->samples[0]));
     for (size_t i = 0; i < row->n_samples; i++)
         SP_TRY(sp_buf_printf(out, err, "%s%.6g", i ? "," : "", row->samples[i]));
-    return sp_buf_puts(out, "]}", err);
+    SP_TRY(sp_buf_puts(out, "]", err));
+    SP_TRY(put_experts(b, out, err));
+    return sp_buf_puts(out, "}", err);
 }
 
 static sp_status report_row(bench *b, sp_error *err)
@@ -192,7 +216,8 @@ static sp_status report_row(bench *b, sp_error *err)
 static sp_status run_row(bench *b, int64_t n_prompt, int64_t n_gen, sp_error *err)
 {
     bench_row *row = &b->row;
-    sp_session_args session_args = {row->threads, 0, b->args->n_batch, b->args->cache_type};
+    sp_session_args session_args = {
+        .n_threads = row->threads, .n_batch = b->args->n_batch, .cache_type = b->args->cache_type};
     sp_session_options options;
     sp_status status = SP_OK;
     row->n_prompt = n_prompt;
@@ -233,6 +258,24 @@ static void read_cpu_name(char *out, size_t cap)
     fclose(file);
 }
 
+static int64_t largest(const int64_t *items, size_t n)
+{
+    int64_t most = items[0];
+    for (size_t i = 1; i < n; i++)
+        if (items[i] > most) most = items[i];
+    return most;
+}
+
+static sp_status begin_experts(bench *b, int64_t n_ctx, int64_t n_sessions, sp_error *err)
+{
+    sp_session_args args = b->args->session;
+    sp_session_options options;
+    args.cache_type = b->args->cache_type;
+    sp_cli_session_options(&options, &args);
+    options.n_ctx = (int32_t)n_ctx;
+    return sp_cli_begin_experts(b->model, &args, &options, (int32_t)n_sessions, err);
+}
+
 static sp_status run_all(bench *b, sp_error *err)
 {
     static const int64_t prompt_default[] = {512}, gen_default[] = {64}, depth_default[] = {0},
@@ -247,6 +290,8 @@ static sp_status run_all(bench *b, sp_error *err)
     LIST_OR_DEFAULT(threads);
     LIST_OR_DEFAULT(sessions);
 #undef LIST_OR_DEFAULT
+    SP_TRY(begin_experts(b, largest(prompt, n_prompt) + largest(gen, n_gen) + largest(depth, n_depth) + 1,
+                         largest(sessions, n_sessions), err));
     for (size_t t = 0; t < n_threads; t++) {
         b->row.threads = threads[t] ? threads[t] : sp_cpu_count();
         for (size_t d = 0; d < n_depth; d++) {
@@ -280,6 +325,7 @@ static int run_bench(const void *options, char *const *operands, int n_operands)
     sp_status status = run_all(b, &err);
     if (b->args->json) puts(b->n_rows ? "]" : "[]");
     if (status != SP_OK) sp_cli_fail(&err, NULL);
+    sp_cli_end_experts(model, &b->args->session);
     sp_model_close(model);
     sp_free(b);
     return status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED;

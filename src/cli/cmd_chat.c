@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "cli/experts.h"
 #include "cli/interrupt.h"
 
 typedef struct chat_args {
@@ -57,6 +58,7 @@ static sp_status start(sp_chat *chat, const chat_args *args, sp_error *err)
     sp_cli_session_options(&options, &args->session);
     options.cancel = check_cancel;
     options.cancel_ctx = chat;
+    SP_TRY(sp_cli_begin_experts(chat->model, &args->session, &options, 1, err));
     SP_TRY(sp_session_create(&chat->session, chat->model, &options, err));
     if (args->load) SP_TRY(sp_chat_load(chat, args->load, err));
     sp_generate_options check;
@@ -137,6 +139,7 @@ static int run_chat(const void *options, char *const *operands, int n_operands)
     sp_free(chat->kept);
     sp_free(chat->system);
     sp_session_destroy(chat->session);
+    sp_cli_end_experts(chat->model, &args->session);
     sp_model_close(chat->model);
     sp_free(chat);
     return code;

@@ -3,12 +3,15 @@
  * cannot be run (vocabulary only, unknown architectures) can be looked at too. */
 #include "cli/inspect.h"
 
+#include "cli/experts.h"
+
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/json.h"
 
 typedef struct inspect_args {
+    const char *plan;
     int json, no_tensors, template_text;
 } inspect_args;
 
@@ -17,6 +20,8 @@ static const inspect_args inspect_defaults;
 static const sp_arg inspect_table[] = {
     SP_FLAG_ROW(inspect_args, no_tensors, "no-tensors", 0, "leave the list of tensors out"),
     SP_FLAG_ROW(inspect_args, template_text, "template", 0, "print the chat template and nothing else"),
+    SP_STRING_ROW(inspect_args, plan, "plan", 0, "SIZE",
+                  "print what --ram SIZE would hold and leave on disk, and nothing else"),
     SP_JSON_ROW(inspect_args, json),
 };
 
@@ -183,6 +188,18 @@ static int print_template(const sp_tokenizer *tokenizer, const sp_error *why)
     return SP_EXIT_GOOD;
 }
 
+static int print_plan(const char *path, const inspect_args *args)
+{
+    sp_error err = SP_ERROR_NONE;
+    sp_model *model = NULL;
+    sp_status status = sp_model_open(&model, path, &err);
+    if (status == SP_OK) status = sp_cli_print_plan(model, args->plan, args->json, &err);
+    sp_model_close(model);
+    if (status == SP_OK) return SP_EXIT_GOOD;
+    sp_cli_fail(&err, NULL);
+    return status == SP_E_ARGUMENT ? SP_EXIT_USAGE : SP_EXIT_FAILED;
+}
+
 static int run_inspect(const void *options, char *const *operands, int n_operands)
 {
     const inspect_args *args = options;
@@ -193,6 +210,11 @@ static int run_inspect(const void *options, char *const *operands, int n_operand
     (void)n_operands;
     char *path = sp_cli_locate(operands[0]);
     if (!path) return SP_EXIT_FAILED;
+    if (args->plan) {
+        code = print_plan(path, args);
+        sp_free(path);
+        return code;
+    }
     sp_status status = sp_archive_open(&archive, path, &err);
     if (status == SP_OK && sp_tokenizer_open(&tokenizer, path, &why) != SP_OK) tokenizer = NULL;
     if (status != SP_OK)

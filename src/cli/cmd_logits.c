@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/experts.h"
 #include "cli/term.h"
 
 typedef struct logits_args {
@@ -107,12 +108,14 @@ static int run_logits(const void *options, char *const *operands, int n_operands
     }
     sp_cli_session_options(&session_options, &args->session);
     if (session_options.n_ctx == 0) session_options.n_ctx = (int32_t)tokens.n;
+    SP_GOTO(done, status, sp_cli_begin_experts(model, &args->session, &session_options, 1, &err));
     SP_GOTO(done, status, sp_session_create(&session, model, &session_options, &err));
     status = write_logits(session, args, &tokens, &err);
 done:
     if (status != SP_OK && sp_cli_flush() == SP_EXIT_GOOD) sp_cli_fail(&err, NULL);
     sp_session_destroy(session);
     sp_tokens_clear(&tokens);
+    sp_cli_end_experts(model, &args->session);
     sp_model_close(model);
     return status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED;
 }

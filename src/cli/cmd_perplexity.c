@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "cli/experts.h"
 #include "cli/progress.h"
 #include "cli/score.h"
 
@@ -20,7 +21,8 @@ typedef struct perplexity_args {
     int ids, json;
 } perplexity_args;
 
-static const perplexity_args perplexity_defaults = {{0, 512, 0, "f32"}, 0, 0, NULL, 0, 0};
+static const perplexity_args perplexity_defaults = {
+    {0, 512, 0, "f32", NULL, "auto", NULL, 0}, 0, 0, NULL, 0, 0};
 
 static const sp_arg perplexity_table[] = {
     SP_STRING_ROW(perplexity_args, reference, "kl-reference", 0, "MODEL2",
@@ -34,6 +36,7 @@ static const sp_arg perplexity_table[] = {
                "tokens of a window (default 512)"),
     SP_BATCH_ROW(perplexity_args, session.n_batch),
     SP_CACHE_ROW(perplexity_args, session.cache_type),
+    SP_EXPERT_ROWS(perplexity_args, session),
     SP_JSON_ROW(perplexity_args, json),
 };
 
@@ -85,6 +88,7 @@ static sp_status open_sessions(perplexity *p, sp_error *err)
     sp_model_info info, other;
     sp_cli_session_options(&options, &p->args->session);
     options.n_ctx = (int32_t)p->n_window;
+    SP_TRY(sp_cli_begin_experts(p->model, &p->args->session, &options, 1, err));
     SP_TRY(sp_session_create(&p->session, p->model, &options, err));
     sp_model_get_info(p->model, &info);
     if (p->reference) {
@@ -173,6 +177,7 @@ done:
     sp_tokens_clear(&p.tokens);
     sp_session_destroy(p.reference_session);
     sp_session_destroy(p.session);
+    sp_cli_end_experts(p.model, &p.args->session);
     sp_model_close(p.reference);
     sp_model_close(p.model);
     return status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "cli/experts.h"
 #include "cli/run_json.h"
 #include "cli/term.h"
 #include "cli/view.h"
@@ -188,6 +189,7 @@ static sp_status run_all(run_state *run, const char *operand, sp_error *err)
     sp_cli_session_options(&session_options, &args->session);
     if (session_options.n_ctx == 0 && args->sampling.max_tokens >= 0)
         session_options.n_ctx = fit_context(run, args->sampling.max_tokens);
+    SP_TRY(sp_cli_begin_experts(run->model, &args->session, &session_options, 1, err));
     SP_TRY(sp_session_create(&run->session, run->model, &session_options, err));
     SP_TRY(sp_generator_create(&run->generator, run->session, run->prompt.ids, run->prompt.n, &run->options,
                                err));
@@ -232,6 +234,7 @@ static int run_run(const void *options, char *const *operands, int n_operands)
     sp_run_record_clear(&run.record);
     sp_tokens_clear(&run.prompt);
     sp_free(run.bias);
+    sp_cli_end_experts(run.model, &run.args->session);
     sp_model_close(run.model);
     return code;
 }

@@ -100,8 +100,14 @@ void sp_session_destroy(sp_session *s)
 
 /* --- one pass ------------------------------------------------------------------------------------------- */
 
-sp_status sp_session_fail_pass(sp_status status, sp_error *err)
+sp_status sp_session_fail_pass(const sp_ops *ops, sp_error *err)
 {
+    sp_status status = ops->status;
+    if (ops->error.code != SP_OK) {
+        if (err) *err = ops->error;
+        return ops->error.code;
+    }
+    if (status == SP_OK) status = SP_E_NOMEM; /* of the arena, outside any op */
     if (status == SP_E_NOMEM) return sp_fail(err, status, "session: out of memory while evaluating");
     return sp_fail(err, status, "session: evaluation failed: %s", sp_status_message(status));
 }
@@ -123,7 +129,7 @@ static sp_status score_rows(sp_ops *ops, sp_session *s, const sp_tensor *hidden,
         int64_t left = sp_tensor_rows(hidden) - row, n = left < SCORE_ROWS ? left : SCORE_ROWS;
         sp_arena_mark mark = sp_arena_save(ops->arena);
         sp_tensor *logits = sp_net_logits(ops, s->net, sp_op_rows(ops, hidden, row, n));
-        if (!logits) return sp_session_fail_pass(ops->status, err);
+        if (!logits) return sp_session_fail_pass(ops, err);
         for (int64_t i = 0; i < n; i++)
             if (scorer->fn(scorer->ctx, s->n + (size_t)(row + i), sp_tensor_row(logits, i)) != 0)
                 return sp_fail(err, SP_E_CANCELLED, "session: cancelled while scoring");
@@ -155,12 +161,12 @@ static sp_status keep_last_logits(sp_ops *ops, const sp_part *part, const sp_str
     size_t n = (size_t)part->n_sessions, n_rows = n + part->n_ahead;
     size_t n_bytes = (size_t)lead->net->hp->vocab_size * sizeof(float);
     int32_t *rows = sp_arena_alloc(ops->arena, n_rows * sizeof *rows);
-    if (!rows) return sp_session_fail_pass(SP_E_NOMEM, err);
+    if (!rows) return sp_session_fail_pass(ops, err);
     for (size_t i = 0; i < n; i++) rows[i] = (int32_t)(stretches[i].row + stretches[i].n_rows - 1);
     for (size_t i = 0; part->n_ahead > 0 && i < n_rows; i++)
         rows[i] = (int32_t)(stretches[0].n_rows - (int64_t)(n_rows - i));
     sp_tensor *logits = sp_net_logits(ops, lead->net, sp_op_gather(ops, hidden, rows, (int64_t)n_rows));
-    if (!logits) return sp_session_fail_pass(ops->status, err);
+    if (!logits) return sp_session_fail_pass(ops, err);
     for (size_t i = 0; i < n; i++)
         memcpy(part->sessions[i]->logits, sp_tensor_row(logits, (int64_t)i), n_bytes);
     if (part->n_ahead > 0) memcpy(lead->logits, logits->data, n_rows * n_bytes);
@@ -187,7 +193,7 @@ static sp_status evaluate(const sp_part *part, const sp_scorer *scorer, sp_error
     for (int i = 0; i < n_sessions; i++) n_rows += part->n[i];
     sp_stretch *stretches = sp_arena_alloc(lead->arena, (size_t)n_sessions * sizeof *stretches);
     int32_t *tokens = sp_arena_alloc(lead->arena, (size_t)n_rows * 2 * sizeof *tokens);
-    if (!stretches || !tokens) return sp_session_fail_pass(SP_E_NOMEM, err);
+    if (!stretches || !tokens) return sp_session_fail_pass(&ops, err);
     int32_t *positions = tokens + n_rows;
     int64_t row = 0;
     for (int i = 0; i < n_sessions; i++) {
@@ -201,7 +207,7 @@ static sp_status evaluate(const sp_part *part, const sp_scorer *scorer, sp_error
     }
     sp_batch batch = {tokens, positions, n_rows, stretches, n_sessions, NULL, SP_KEEP_ALL};
     sp_tensor *hidden = sp_net_forward(&ops, lead->net, &batch);
-    if (!hidden) return sp_session_fail_pass(ops.status, err);
+    if (!hidden) return sp_session_fail_pass(&ops, err);
     for (int i = 0; i < n_sessions; i++)
         keep_hidden(part->sessions[i], hidden, stretches[i].row, stretches[i].n_rows, stretches[i].position);
     if (scorer) {
@@ -210,7 +216,7 @@ static sp_status evaluate(const sp_part *part, const sp_scorer *scorer, sp_error
     } else if (part->want_logits) {
         SP_TRY(keep_last_logits(&ops, part, stretches, hidden, err));
     }
-    if (ops.status != SP_OK) return sp_session_fail_pass(ops.status, err);
+    if (ops.status != SP_OK) return sp_session_fail_pass(&ops, err);
     for (int i = 0; i < n_sessions; i++) {
         sp_session *s = part->sessions[i];
         settle_guess(s, part->tokens[i][0]);

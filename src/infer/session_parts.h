@@ -59,8 +59,8 @@ typedef struct sp_scorer {
 /* Forget everything after the first n tokens. */
 void sp_session_truncate(sp_session *session, size_t n);
 
-/* SP_E_NOMEM as a session says it, other codes of a pass too. */
-sp_status sp_session_fail_pass(sp_status status, sp_error *err);
+/* What made a pass fail, as a session says it: an op that left its own text, or SP_E_NOMEM. */
+sp_status sp_session_fail_pass(const sp_ops *ops, sp_error *err);
 
 /* What the prediction layer thinks likeliest, and its share of the softmax. */
 typedef struct sp_guess {

@@ -46,11 +46,11 @@ static sp_status read_timeline(sp_session *s, int32_t next_token, sp_ops *ops, s
         sp_arena_reset(s->arena);
         sp_ops_init(ops, s->pool, s->arena);
         int32_t *tokens = sp_arena_alloc(s->arena, n * sizeof *tokens);
-        if (!tokens) return sp_session_fail_pass(SP_E_NOMEM, err);
+        if (!tokens) return sp_session_fail_pass(ops, err);
         for (size_t i = 0; i < n; i++)
             tokens[i] = s->mtp_n + i + 1 < s->n ? s->tokens[s->mtp_n + i + 1] : next_token;
         sp_tensor *out = predict_rows(s, ops, s->hidden + s->mtp_n * width, tokens, s->mtp_n, n);
-        if (!out) return sp_session_fail_pass(ops->status, err);
+        if (!out) return sp_session_fail_pass(ops, err);
         s->mtp_n += n;
         if (s->mtp_n == s->n) memcpy(s->guess, sp_tensor_row(out, (int64_t)n - 1), width * sizeof *s->guess);
     }
@@ -79,14 +79,14 @@ sp_status sp_session_predict_next2(sp_session *s, int32_t next_token, const floa
     SP_TRY(check_layer(s, next_token, err));
     SP_TRY(read_timeline(s, next_token, &ops, err));
     *logits = guess_logits(s, &ops);
-    return *logits ? SP_OK : sp_session_fail_pass(ops.status, err);
+    return *logits ? SP_OK : sp_session_fail_pass(&ops, err);
 }
 
 static sp_status choose_guess(sp_session *s, sp_ops *ops, sp_guess *guess, sp_error *err)
 {
     size_t n = (size_t)s->net->hp->vocab_size;
     float *logits = guess_logits(s, ops);
-    if (!logits) return sp_session_fail_pass(ops->status, err);
+    if (!logits) return sp_session_fail_pass(ops, err);
     guess->id = (int32_t)sp_find_largest(logits, (int64_t)n);
     guess->share = 1.0f / ops->kernels->exp_sum(n, logits[guess->id], logits);
     s->last_guess = guess->id;
@@ -112,7 +112,7 @@ sp_status sp_session_guess_more(sp_session *s, sp_guess *guess, sp_error *err)
     sp_arena_reset(s->arena);
     sp_ops_init(&ops, s->pool, s->arena);
     sp_tensor *out = predict_rows(s, &ops, s->guess, &s->last_guess, position, 1);
-    if (!out) return sp_session_fail_pass(ops.status, err);
+    if (!out) return sp_session_fail_pass(&ops, err);
     memcpy(s->guess, out->data, (size_t)s->net->hp->hidden_size * sizeof *s->guess);
     s->n_guesses++;
     return choose_guess(s, &ops, guess, err);
