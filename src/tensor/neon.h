@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* Helpers of the NEON kernel files. The eight lanes of a sum are two registers. Baseline armv8-a: fused
- * multiply-add and half conversion are part of it; no dot-product extension is needed. */
+/* Helpers of the arm64 kernel files that need no more than baseline armv8-a, which has fused multiply-add and
+ * half conversion. The eight lanes of a float sum are two registers. */
 #ifndef SP_TENSOR_NEON_H
 #define SP_TENSOR_NEON_H
 
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
-#include <math.h>
+#include <string.h>
 
 #include "tensor/blocks.h"
+
+/* Kernels are written once as functions of constants and inlined into each row of the table. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
 
 typedef struct lanes_f32 {
     float32x4_t lo, hi; /* lanes 0-3, 4-7 */
 } lanes_f32;
-
-typedef struct lanes_s32 {
-    int32x4_t lo, hi;
-} lanes_s32;
 
 static inline lanes_f32 zero_lanes(void)
 {
@@ -38,17 +38,44 @@ static inline void store_lanes(lanes_f32 v, float out[8])
     vst1q_f32(out + 4, v.hi);
 }
 
-/* Sixteen products added in fours; exact for |w| <= 128, |x| <= 127. */
-static inline int32x4_t dot_fours(int8x16_t w, int8x16_t x)
+/* A 4 x 4 matrix transposed. */
+typedef struct fours_s32 {
+    int32x4_t v[4];
+} fours_s32;
+
+static inline fours_s32 transpose(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d)
 {
-    int16x8_t a = vmull_s8(vget_low_s8(w), vget_low_s8(x)), b = vmull_high_s8(w, x);
-    return vpaddlq_s16(vpaddq_s16(a, b));
+    int64x2_t ab0 = vreinterpretq_s64_s32(vtrn1q_s32(a, b)), ab1 = vreinterpretq_s64_s32(vtrn2q_s32(a, b));
+    int64x2_t cd0 = vreinterpretq_s64_s32(vtrn1q_s32(c, d)), cd1 = vreinterpretq_s64_s32(vtrn2q_s32(c, d));
+    return (fours_s32){
+        {vreinterpretq_s32_s64(vtrn1q_s64(ab0, cd0)), vreinterpretq_s32_s64(vtrn1q_s64(ab1, cd1)),
+         vreinterpretq_s32_s64(vtrn2q_s64(ab0, cd0)), vreinterpretq_s32_s64(vtrn2q_s64(ab1, cd1))}};
 }
 
-/* y + d * the sum of eight integers. */
-static inline float add_scaled(float y, lanes_s32 sum, float d)
+/* Four bytes of each of four rows, then the next four bytes. */
+static inline void store_fours(int8_t *to, int8x16_t r0, int8x16_t r1, int8x16_t r2, int8x16_t r3)
 {
-    return fmaf(d, (float)vaddvq_s32(vaddq_s32(sum.lo, sum.hi)), y);
+    fours_s32 t = transpose(vreinterpretq_s32_s8(r0), vreinterpretq_s32_s8(r1), vreinterpretq_s32_s8(r2),
+                            vreinterpretq_s32_s8(r3));
+    for (int i = 0; i < 4; i++) vst1q_s8(to + 16 * i, vreinterpretq_s8_s32(t.v[i]));
+}
+
+/* The halves at four addresses. */
+static inline float32x4_t load_halves(const uint8_t *const p[4], size_t at)
+{
+    uint16x4_t v = vdup_n_u16(0);
+    v = vld1_lane_u16((const void *)(p[0] + at), v, 0);
+    v = vld1_lane_u16((const void *)(p[1] + at), v, 1);
+    v = vld1_lane_u16((const void *)(p[2] + at), v, 2);
+    v = vld1_lane_u16((const void *)(p[3] + at), v, 3);
+    return vcvt_f32_f16(vreinterpret_f16_u16(v));
+}
+
+static inline float load_half(const uint8_t p[2])
+{
+    float16_t h;
+    memcpy(&h, p, sizeof h);
+    return (float)h;
 }
 
 #endif
