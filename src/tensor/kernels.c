@@ -21,17 +21,15 @@ static sp_kernels tables[SP_ISA_COUNT];
 static bool present[SP_ISA_COUNT];
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
+#if defined(__x86_64__)
 static bool has_avx2(void)
 {
-#if defined(__x86_64__)
     unsigned a, b, c, d;
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-#else
-    return false;
-#endif
 }
+#endif
 
 static void fill_scalar(sp_kernels *k, const char *isa)
 {
@@ -40,6 +38,35 @@ static void fill_scalar(sp_kernels *k, const char *isa)
     sp_fill_train_scalar(k);
     k->isa = isa;
 }
+
+#if defined(__x86_64__)
+static bool has_avxvnni(void)
+{
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+
+static void fill_avx2(sp_kernels *k, const char *isa)
+{
+    fill_scalar(k, isa);
+    sp_fill_float_avx2(k);
+    sp_fill_train_avx2(k);
+    sp_fill_quant_avx2(k);
+    sp_fill_k_avx2(k);
+    sp_fill_matmul_avx2(k);
+}
+
+static void build_x86(void)
+{
+    present[SP_ISA_AVX2] = has_avx2();
+    if (present[SP_ISA_AVX2]) fill_avx2(&tables[SP_ISA_AVX2], "avx2");
+    present[SP_ISA_AVXVNNI] = has_avxvnni();
+    if (present[SP_ISA_AVXVNNI]) {
+        fill_avx2(&tables[SP_ISA_AVXVNNI], "avxvnni");
+        sp_fill_matmul_avxvnni(&tables[SP_ISA_AVXVNNI]);
+    }
+}
+#endif
 
 #if defined(__aarch64__)
 #if defined(__APPLE__)
@@ -102,18 +129,9 @@ static void build_tables(void)
 {
     fill_scalar(&tables[SP_ISA_SCALAR], "scalar");
     present[SP_ISA_SCALAR] = true;
-    if (has_avx2()) {
-        sp_kernels *k = &tables[SP_ISA_AVX2];
-        fill_scalar(k, "avx2");
 #if defined(__x86_64__)
-        sp_fill_float_avx2(k);
-        sp_fill_train_avx2(k);
-        sp_fill_quant_avx2(k);
-        sp_fill_k_avx2(k);
-        sp_fill_iq_avx2(k);
+    build_x86();
 #endif
-        present[SP_ISA_AVX2] = true;
-    }
 #if defined(__aarch64__)
     build_arm64();
 #endif
