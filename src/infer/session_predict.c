@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-/* Rows [position, position + n) of the layer: its hidden states after the norm, (n, h), NULL on failure. `from`
- * (n, h) are the hidden states that it reads, tokens[i] what follows position + i. */
+/* Fill rows [position, position + n) of the layer's cache: the last row's hidden state after the norm, (1, h), NULL on
+ * failure. `from` (n, h) are the hidden states that the layer reads, tokens[i] what follows position + i. */
 static sp_tensor *predict_rows(sp_session *s, sp_ops *ops, const float *from, const int32_t *tokens,
                                size_t position, size_t n)
 {
@@ -21,7 +21,7 @@ static sp_tensor *predict_rows(sp_session *s, sp_ops *ops, const float *from, co
     hidden.data = (void *)(uintptr_t)from;
     sp_stretch stretch = {&s->mtp_cache, 0, (int64_t)n, (int64_t)position};
     sp_batch batch = {tokens, s->positions + position, (int64_t)n, &stretch, 1, NULL, SP_KEEP_ALL};
-    return sp_net_predict_hidden(ops, s->net, &s->net->weights->mtp[0], &hidden, &batch);
+    return sp_net_predict_last(ops, s->net, &s->net->weights->mtp[0], &hidden, &batch);
 }
 
 static sp_status check_layer(const sp_session *s, int32_t next_token, sp_error *err)
@@ -52,7 +52,7 @@ static sp_status read_timeline(sp_session *s, int32_t next_token, sp_ops *ops, s
         sp_tensor *out = predict_rows(s, ops, s->hidden + s->mtp_n * width, tokens, s->mtp_n, n);
         if (!out) return sp_session_fail_pass(ops, err);
         s->mtp_n += n;
-        if (s->mtp_n == s->n) memcpy(s->guess, sp_tensor_row(out, (int64_t)n - 1), width * sizeof *s->guess);
+        if (s->mtp_n == s->n) memcpy(s->guess, out->data, width * sizeof *s->guess);
     }
     s->mtp_n = s->n - 1; /* the last row stands on a token that may not come */
     s->mtp_next = next_token;

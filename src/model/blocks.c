@@ -175,23 +175,52 @@ static bool is_cached(const sp_batch *batch)
     return false;
 }
 
+/* The compressed key and value kv (T, c + r): its latent, normed, and its rotated part. */
+typedef struct latent_keys {
+    sp_tensor *c_kv; /* (T, c) */
+    sp_tensor *k_pe; /* (T, r) */
+} latent_keys;
+
+static latent_keys finish_keys(const layer_ctx *c, const sp_tensor *kv)
+{
+    const sp_hparams *hp = c->net->hp;
+    sp_ops *ops = c->ops;
+    int64_t lora = hp->kv_lora_rank, r = hp->qk_rope_head_dim;
+    sp_tensor *latent = sp_op_columns(ops, kv, 0, lora), *pe = sp_op_columns(ops, kv, lora, r);
+    return (latent_keys){sp_op_rms_norm(ops, latent, c->w->kv_a_norm, (float)hp->rms_norm_eps),
+                         sp_op_rope(ops, pe, &c->net->rope, c->batch->positions, 1)};
+}
+
 static sp_tensor *attend_latent(const layer_ctx *c, const sp_tensor *x)
 {
     const sp_hparams *hp = c->net->hp;
     const sp_layer *w = c->w;
     sp_ops *ops = c->ops;
-    int64_t lora = hp->kv_lora_rank, r = hp->qk_rope_head_dim;
     sp_tensor *first[2]; /* of the queries, and (T, c + r) */
     sp_op_linears(ops, x, (const sp_linear[]){{w->q_a ? w->q_a : w->q, NULL}, {w->kv_a, NULL}}, 2, first);
     latent_queries q = project_queries(c, first[0]);
-    sp_tensor *kv = first[1];
-    sp_tensor *c_kv =
-        sp_op_rms_norm(ops, sp_op_columns(ops, kv, 0, lora), w->kv_a_norm, (float)hp->rms_norm_eps);
-    sp_tensor *k_pe = sp_op_rope(ops, sp_op_columns(ops, kv, lora, r), &c->net->rope, c->batch->positions, 1);
+    latent_keys k = finish_keys(c, first[1]);
     bool expand = sp_ops_use_blas(ops) && w->kv_b && !is_cached(c->batch);
-    sp_tensor *y = expand ? attend_expanded(c, q, c_kv, k_pe) : attend_absorbed(c, q, c_kv, k_pe);
+    sp_tensor *y = expand ? attend_expanded(c, q, k.c_kv, k.k_pe) : attend_absorbed(c, q, k.c_kv, k.k_pe);
     y = sp_op_reshape(ops, y, c->batch->n_tokens, hp->num_attention_heads * hp->v_head_dim);
     return sp_op_linear(ops, y, w->o, NULL);
+}
+
+/* Keys and values of rows x (T, h), normalised, for the cache alone. False on failure. */
+static bool store_keys(const layer_ctx *c, const sp_tensor *x)
+{
+    const sp_hparams *hp = c->net->hp;
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    if (sp_arch_get(hp->arch)->attention == SP_ATTENTION_LATENT) {
+        latent_keys latent = finish_keys(c, sp_op_linear(ops, x, w->kv_a, NULL));
+        sp_tensor *key = sp_op_concat(ops, latent.c_kv, latent.k_pe);
+        return key && store_rows(c, key, NULL);
+    }
+    sp_tensor *kv[2];
+    sp_op_linears(ops, x, (const sp_linear[]){{w->k, w->k_bias}, {w->v, w->v_bias}}, 2, kv);
+    sp_tensor *k = turn_heads(c, kv[0], w->k_norm, hp->num_key_value_heads);
+    return k && kv[1] && store_rows(c, k, kv[1]);
 }
 
 /* down(silu(gate x) up x) */
@@ -367,17 +396,47 @@ sp_tensor *sp_net_logits(sp_ops *ops, const sp_net *net, const sp_tensor *hidden
     return sp_op_linear_exact(ops, hidden, net->weights->head, NULL);
 }
 
+/* The prediction layer's input: norms of the next token's embedding and of H, side by side, projected, (T, h). */
+static sp_tensor *join_inputs(const layer_ctx *c, const sp_mtp_layer *mtp, const sp_tensor *hidden)
+{
+    float eps = (float)c->net->hp->rms_norm_eps;
+    sp_ops *ops = c->ops;
+    sp_tensor *e = sp_op_rms_norm(ops, sp_op_embed(ops, mtp->embed, c->batch->tokens, c->batch->n_tokens),
+                                  mtp->enorm, eps);
+    sp_tensor *h = sp_op_rms_norm(ops, hidden, mtp->hnorm, eps);
+    return sp_op_linear_exact(ops, sp_op_concat(ops, e, h), mtp->eh_proj, NULL);
+}
+
 sp_tensor *sp_net_predict_hidden(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp,
                                  const sp_tensor *hidden, const sp_batch *batch)
 {
-    float eps = (float)net->hp->rms_norm_eps;
-    sp_tensor *e =
-        sp_op_rms_norm(ops, sp_op_embed(ops, mtp->embed, batch->tokens, batch->n_tokens), mtp->enorm, eps);
-    sp_tensor *h = sp_op_rms_norm(ops, hidden, mtp->hnorm, eps);
-    sp_tensor *u = sp_op_linear_exact(ops, sp_op_concat(ops, e, h), mtp->eh_proj, NULL); /* (T, h) */
     int32_t index = net->hp->num_hidden_layers + (int32_t)(mtp - net->weights->mtp);
     layer_ctx c = {ops, net, batch, &mtp->layer, 0, index};
+    sp_tensor *u = join_inputs(&c, mtp, hidden);
     sp_tensor *s = u ? pass_layer(&c, u) : NULL;
+    return sp_op_rms_norm(ops, s, mtp->norm, (float)net->hp->rms_norm_eps);
+}
+
+sp_tensor *sp_net_predict_last(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp,
+                               const sp_tensor *hidden, const sp_batch *batch)
+{
+    float eps = (float)net->hp->rms_norm_eps;
+    int32_t index = net->hp->num_hidden_layers + (int32_t)(mtp - net->weights->mtp);
+    int64_t n = batch->n_tokens - 1;
+    sp_stretch before = batch->stretches[0], last = {before.cache, 0, 1, before.position + n};
+    sp_batch read = {batch->tokens, batch->positions, n, &before, 1, NULL, SP_KEEP_ALL};
+    sp_batch one = {batch->tokens + n, batch->positions + n, 1, &last, 1, NULL, SP_KEEP_ALL};
+    layer_ctx all = {ops, net, batch, &mtp->layer, 0, index}, reading = all, c = all;
+    reading.batch = &read;
+    c.batch = &one;
+    before.n_rows = n;
+    sp_tensor *u = join_inputs(&all, mtp, hidden);
+    if (!u) return NULL;
+    if (n > 0) {
+        sp_tensor *normed = sp_op_rms_norm(ops, sp_op_rows(ops, u, 0, n), mtp->layer.attn_norm, eps);
+        if (!normed || !store_keys(&reading, normed)) return NULL;
+    }
+    sp_tensor *s = run_layer(&c, sp_op_rows(ops, u, n, 1));
     return sp_op_rms_norm(ops, s, mtp->norm, eps);
 }
 

@@ -65,7 +65,12 @@ sp_tensor *sp_net_logits(sp_ops *ops, const sp_net *net, const sp_tensor *hidden
 sp_tensor *sp_net_predict_hidden(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp,
                                  const sp_tensor *hidden, const sp_batch *batch);
 
-/* The same followed by the head: logits (T, V). */
+/* The last row alone, (1, h), of a batch of one stretch with a cache: of the rows before it, only the keys and values that it
+ * attends to are computed. */
+sp_tensor *sp_net_predict_last(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp,
+                               const sp_tensor *hidden, const sp_batch *batch);
+
+/* sp_net_predict_hidden followed by the head: logits (T, V). */
 sp_tensor *sp_net_predict(sp_ops *ops, const sp_net *net, const sp_mtp_layer *mtp, const sp_tensor *hidden,
                           const sp_batch *batch);
 
