@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* NEON rows for unquantised formats and float vectors: bit for bit those of float_scalar.c. A tail of n mod 8
- * elements goes through the stored lanes. */
+ * elements goes through the stored lanes. Start at multiply_float for the products of matrices. */
 #include "tensor/kernel_rows.h"
 
 #if defined(__aarch64__)
@@ -10,28 +10,45 @@
 #include "tensor/lanes.h"
 #include "tensor/neon.h"
 
-static inline lanes_f32 load_f32(const float *p)
+/* Eight elements of a row from element i on, and one. */
+static inline lanes_f32 load_f32(const void *row, size_t i)
 {
+    const float *p = (const float *)row + i;
     return (lanes_f32){vld1q_f32(p), vld1q_f32(p + 4)};
 }
 
-static inline lanes_f32 load_f16(const uint16_t *p)
+static inline float one_f32(const void *row, size_t i)
 {
-    float16x8_t h = vreinterpretq_f16_u16(vld1q_u16(p));
+    return ((const float *)row)[i];
+}
+
+static inline lanes_f32 load_f16(const void *row, size_t i)
+{
+    float16x8_t h = vreinterpretq_f16_u16(vld1q_u16((const uint16_t *)row + i));
     return (lanes_f32){vcvt_f32_f16(vget_low_f16(h)), vcvt_high_f32_f16(h)};
 }
 
-static inline lanes_f32 load_bf16(const uint16_t *p)
+static inline float one_f16(const void *row, size_t i)
 {
-    uint16x8_t h = vld1q_u16(p);
+    return sp_f16_to_f32(((const uint16_t *)row)[i]);
+}
+
+static inline lanes_f32 load_bf16(const void *row, size_t i)
+{
+    uint16x8_t h = vld1q_u16((const uint16_t *)row + i);
     return (lanes_f32){vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(h), 16)),
                        vreinterpretq_f32_u32(vshll_high_n_u16(h, 16))};
 }
 
-/* E4M3 moved into half format has an exponent 8 too small; codes 0x7f become NaN. */
-static inline lanes_f32 load_f8(const uint8_t *p)
+static inline float one_bf16(const void *row, size_t i)
 {
-    uint16x8_t v = vmovl_u8(vld1_u8(p)), rest = vandq_u16(v, vdupq_n_u16(0x7f));
+    return sp_bf16_to_f32(((const uint16_t *)row)[i]);
+}
+
+/* E4M3 moved into half format has an exponent 8 too small; codes 0x7f become NaN. */
+static inline lanes_f32 load_f8_e4m3(const void *row, size_t i)
+{
+    uint16x8_t v = vmovl_u8(vld1_u8((const uint8_t *)row + i)), rest = vandq_u16(v, vdupq_n_u16(0x7f));
     uint16x8_t nan = vandq_u16(vceqq_u16(rest, vdupq_n_u16(0x7f)), vdupq_n_u16(0x7e00));
     uint16x8_t sign = vshlq_n_u16(vandq_u16(v, vdupq_n_u16(0x80)), 8);
     float16x8_t h = vreinterpretq_f16_u16(vorrq_u16(vorrq_u16(sign, nan), vshlq_n_u16(rest, 7)));
@@ -39,58 +56,125 @@ static inline lanes_f32 load_f8(const uint8_t *p)
                        vmulq_n_f32(vcvt_high_f32_f16(h), 256.0f)};
 }
 
-static inline float keep_f32(float v)
+static inline float one_f8_e4m3(const void *row, size_t i)
 {
-    return v;
+    return sp_e4m3_to_f32(((const uint8_t *)row)[i]);
 }
 
-#define ROWS_FLOAT(type, elem, load, convert)                                                                \
-    static float dot_##type##_neon(size_t n, const void *w, const void *x)                                   \
+typedef struct float_format {
+    lanes_f32 (*load)(const void *row, size_t i);
+    float (*one)(const void *row, size_t i);
+    bool may_scale; /* F8, in blocks of 128 columns */
+} float_format;
+
+/* The sum of a register's lanes after the elements that are left of the row, i to end. */
+ALWAYS_INLINE float finish_dot(float_format f, lanes_f32 acc, const void *w, const float *x, size_t i,
+                               size_t end)
+{
+    float lanes[8];
+    if (i == end) return sum_lanes(acc);
+    store_lanes(acc, lanes);
+    for (; i < end; i++) lanes[i % 8] = fmaf(f.one(w, i), x[i], lanes[i % 8]);
+    return sp_lanes_sum(lanes);
+}
+
+/* Elements `i` (a multiple of 8) to `end` of some weight rows with some activation rows. */
+ALWAYS_INLINE void dot_tile(float_format f, size_t i, size_t end, const void *const w[4],
+                            const float *const x[4], int n_w, int n_x, float out[4][4])
+{
+    lanes_f32 acc[4][4];
+    UNROLL for (int k = 0; k < n_w * n_x; k++) acc[k / n_x][k % n_x] = zero_lanes();
+    for (; i + 8 <= end; i += 8) {
+        lanes_f32 v[4];
+        UNROLL for (int t = 0; t < n_x; t++) v[t] = load_f32(x[t], i);
+        UNROLL for (int r = 0; r < n_w; r++)
+        {
+            lanes_f32 a = f.load(w[r], i);
+            UNROLL for (int t = 0; t < n_x; t++)
+            {
+                acc[r][t].lo = vfmaq_f32(acc[r][t].lo, a.lo, v[t].lo);
+                acc[r][t].hi = vfmaq_f32(acc[r][t].hi, a.hi, v[t].hi);
+            }
+        }
+    }
+    UNROLL for (int k = 0; k < n_w * n_x; k++) out[k % n_x][k / n_x] =
+        finish_dot(f, acc[k / n_x][k % n_x], w[k / n_x], x[k % n_x], i, end);
+}
+
+ALWAYS_INLINE void multiply_tile(const sp_matmul *m, float_format f, int64_t r, int64_t t, int n_w, int n_x)
+{
+    const void *w[4];
+    const float *x[4];
+    float sum[4][4] = {{0}}, part[4][4];
+    UNROLL for (int k = 0; k < n_w; k++) w[k] = (const char *)m->w + (size_t)(r + k) * m->w_stride;
+    UNROLL for (int k = 0; k < n_x; k++) x[k] =
+        (const void *)((const char *)m->x + (size_t)(t + k) * m->x_stride);
+    if (f.may_scale && m->scale) {
+        size_t n_blocks = (m->n + 127) / 128;
+        for (size_t b = 0; b < n_blocks; b++) {
+            size_t end = 128 * b + 128 < m->n ? 128 * b + 128 : m->n;
+            dot_tile(f, 128 * b, end, w, x, n_w, n_x, part);
+            for (int k = 0; k < n_w * n_x; k++) {
+                float scale = m->scale[(size_t)((m->first + r + k / n_x) / 128) * n_blocks + b];
+                sum[k % n_x][k / n_x] += scale * part[k % n_x][k / n_x];
+            }
+        }
+    } else {
+        dot_tile(f, 0, m->n, w, x, n_w, n_x, sum);
+    }
+    for (int k = 0; k < n_w * n_x; k++)
+        m->y[(t + k % n_x) * m->y_stride + r + k / n_x] = sum[k % n_x][k / n_x];
+}
+
+/* n_w weight rows with all activation rows, four, two or one at a time. */
+ALWAYS_INLINE void multiply_rows(const sp_matmul *m, float_format f, int64_t r, int n_w)
+{
+    int64_t t = 0;
+    for (; n_w <= 2 && t + 4 <= m->n_x; t += 4) multiply_tile(m, f, r, t, n_w, 4);
+    for (; t + 2 <= m->n_x; t += 2) multiply_tile(m, f, r, t, n_w, 2);
+    if (t < m->n_x) multiply_tile(m, f, r, t, n_w, 1);
+}
+
+/* Four weight rows together hide the latency of additions where there are few activation rows; two by four
+ * convert each weight for more products where there are many. */
+ALWAYS_INLINE void multiply_float(const sp_matmul *m, float_format f)
+{
+    int64_t r = 0;
+    if (m->n_x < 4)
+        for (; r + 4 <= m->n_rows; r += 4) multiply_rows(m, f, r, 4);
+    for (; r + 2 <= m->n_rows; r += 2) multiply_rows(m, f, r, 2);
+    if (r < m->n_rows) multiply_rows(m, f, r, 1);
+}
+
+#define ROWS_FLOAT(type, may_scale)                                                                          \
+    static void matmul_##type##_neon(const sp_matmul *m)                                                     \
     {                                                                                                        \
-        const elem *a = w;                                                                                   \
-        const float *b = x;                                                                                  \
-        lanes_f32 acc = zero_lanes();                                                                        \
-        float lanes[8];                                                                                      \
-        size_t i = 0;                                                                                        \
-        for (; i + 8 <= n; i += 8) {                                                                         \
-            lanes_f32 va = load(a + i), vb = load_f32(b + i);                                                \
-            acc.lo = vfmaq_f32(acc.lo, va.lo, vb.lo);                                                        \
-            acc.hi = vfmaq_f32(acc.hi, va.hi, vb.hi);                                                        \
-        }                                                                                                    \
-        store_lanes(acc, lanes);                                                                             \
-        for (; i < n; i++) lanes[i % 8] = fmaf(convert(a[i]), b[i], lanes[i % 8]);                           \
-        return sp_lanes_sum(lanes);                                                                          \
+        multiply_float(m, (float_format){load_##type, one_##type, may_scale});                               \
     }                                                                                                        \
     static void unpack_##type##_neon(size_t n, const void *src, float *dst)                                  \
     {                                                                                                        \
-        const elem *s = src;                                                                                 \
         size_t i = 0;                                                                                        \
-        for (; i + 8 <= n; i += 8) store_lanes(load(s + i), dst + i);                                        \
-        for (; i < n; i++) dst[i] = convert(s[i]);                                                           \
+        for (; i + 8 <= n; i += 8) store_lanes(load_##type(src, i), dst + i);                                \
+        for (; i < n; i++) dst[i] = one_##type(src, i);                                                      \
     }
 
-ROWS_FLOAT(f32, float, load_f32, keep_f32)
-ROWS_FLOAT(f16, uint16_t, load_f16, sp_f16_to_f32)
-ROWS_FLOAT(bf16, uint16_t, load_bf16, sp_bf16_to_f32)
-ROWS_FLOAT(f8_e4m3, uint8_t, load_f8, sp_e4m3_to_f32)
-
-MATMUL_BY_DOTS(f32, neon)
-MATMUL_BY_DOTS(f16, neon)
-MATMUL_BY_DOTS(bf16, neon)
-
-static void matmul_f8_e4m3_neon(const sp_matmul *m)
-{
-    sp_matmul_f8_by(m, dot_f8_e4m3_neon);
-}
+ROWS_FLOAT(f32, false)
+ROWS_FLOAT(f16, false)
+ROWS_FLOAT(bf16, false)
+ROWS_FLOAT(f8_e4m3, true)
 
 static float dot_neon(size_t n, const float *x, const float *y)
 {
-    return dot_f32_neon(n, x, y);
+    const void *w[4] = {x};
+    const float *rows[4] = {y};
+    float out[4][4];
+    dot_tile((float_format){load_f32, one_f32, false}, 0, n, w, rows, 1, 1, out);
+    return out[0][0];
 }
 
 static float sum_squares_neon(size_t n, const float *x)
 {
-    return dot_f32_neon(n, x, x);
+    return dot_neon(n, x, x);
 }
 
 static void axpy_neon(size_t n, float a, const float *x, float *y)
@@ -163,7 +247,7 @@ static float max_neon(size_t n, const float *x)
     float lanes[8];
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        lanes_f32 v = load_f32(x + i);
+        lanes_f32 v = load_f32(x, i);
         m.lo = vbslq_f32(vcgtq_f32(v.lo, m.lo), v.lo, m.lo);
         m.hi = vbslq_f32(vcgtq_f32(v.hi, m.hi), v.hi, m.hi);
     }
@@ -182,7 +266,7 @@ static float exp_sum_neon(size_t n, float shift, float *x)
     float lanes[8];
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        lanes_f32 v = load_f32(x + i);
+        lanes_f32 v = load_f32(x, i);
         lanes_f32 e = {exp_four(vsubq_f32(v.lo, s)), exp_four(vsubq_f32(v.hi, s))};
         store_lanes(e, x + i);
         acc.lo = vaddq_f32(acc.lo, e.lo);
