@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* AVX2 rows for unquantised formats and float vectors: bit for bit those of float_scalar.c. One register is
+/* AVX2 rows for float vectors and unpacking of unquantised formats: bit for bit those of float_scalar.c. One register is
  * the eight lanes; a tail of n mod 8 elements goes through the stored lanes. */
 #include "tensor/kernel_rows.h"
 
@@ -10,31 +10,10 @@
 #include "tensor/avx2.h"
 #include "tensor/exp_avx2.h"
 #include "tensor/lanes.h"
+#include "tensor/load_float_avx2.h"
 
-static inline __m256 load_f16(const uint16_t *p)
+static float dot_avx2(size_t n, const float *a, const float *b)
 {
-    return _mm256_cvtph_ps(load_16(p));
-}
-
-static inline __m256 load_bf16(const uint16_t *p)
-{
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16(p)), 16));
-}
-
-/* E4M3 moved into half format has an exponent 8 too small; codes 0x7f become NaN. */
-static inline __m256 load_f8(const uint8_t *p)
-{
-    __m128i v = _mm_cvtepu8_epi16(load_8(p));
-    __m128i rest = _mm_and_si128(v, _mm_set1_epi16(0x7f));
-    __m128i nan = _mm_and_si128(_mm_cmpeq_epi16(rest, _mm_set1_epi16(0x7f)), _mm_set1_epi16(0x7e00));
-    __m128i sign = _mm_slli_epi16(_mm_and_si128(v, _mm_set1_epi16(0x80)), 8);
-    __m128i half = _mm_or_si128(_mm_or_si128(sign, nan), _mm_slli_epi16(rest, 7));
-    return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f));
-}
-
-static float dot_f32_avx2(size_t n, const void *w, const void *x)
-{
-    const float *a = w, *b = x;
     float lanes[8];
     __m256 acc = _mm256_setzero_ps();
     size_t i = 0;
@@ -45,50 +24,26 @@ static float dot_f32_avx2(size_t n, const void *w, const void *x)
     return sp_lanes_sum(lanes);
 }
 
-/* dot_<type>_avx2 and unpack_<type>_avx2 of a short float. */
-#define ROWS_SHORT(type, elem, load, convert)                                                                \
-    static float dot_##type##_avx2(size_t n, const void *w, const void *x)                                   \
-    {                                                                                                        \
-        const elem *a = w;                                                                                   \
-        const float *b = x;                                                                                  \
-        float lanes[8];                                                                                      \
-        __m256 acc = _mm256_setzero_ps();                                                                    \
-        size_t i = 0;                                                                                        \
-        for (; i + 8 <= n; i += 8) acc = _mm256_fmadd_ps(load(a + i), _mm256_loadu_ps(b + i), acc);          \
-        if (i == n) return sum_lanes(acc);                                                                   \
-        _mm256_storeu_ps(lanes, acc);                                                                        \
-        for (; i < n; i++) lanes[i % 8] = fmaf(convert(a[i]), b[i], lanes[i % 8]);                           \
-        return sp_lanes_sum(lanes);                                                                          \
-    }                                                                                                        \
+#define UNPACK_SHORT(type)                                                                                   \
     static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
     {                                                                                                        \
-        const elem *s = src;                                                                                 \
         size_t i = 0;                                                                                        \
-        for (; i + 8 <= n; i += 8) _mm256_storeu_ps(dst + i, load(s + i));                                   \
-        for (; i < n; i++) dst[i] = convert(s[i]);                                                           \
+        for (; i + 16 <= n; i += 16) {                                                                       \
+            __m256 v[2];                                                                                     \
+            load_##type(src, i, v);                                                                          \
+            _mm256_storeu_ps(dst + i, v[0]);                                                                 \
+            _mm256_storeu_ps(dst + i + 8, v[1]);                                                             \
+        }                                                                                                    \
+        for (; i < n; i++) dst[i] = get_##type(src, i);                                                      \
     }
 
-ROWS_SHORT(f16, uint16_t, load_f16, sp_f16_to_f32)
-ROWS_SHORT(bf16, uint16_t, load_bf16, sp_bf16_to_f32)
-ROWS_SHORT(f8_e4m3, uint8_t, load_f8, sp_e4m3_to_f32)
-
-MATMUL_BY_DOTS(f32, avx2)
-MATMUL_BY_DOTS(f16, avx2)
-MATMUL_BY_DOTS(bf16, avx2)
-
-static void matmul_f8_e4m3_avx2(const sp_matmul *m)
-{
-    sp_matmul_f8_by(m, dot_f8_e4m3_avx2);
-}
-
-static float dot_avx2(size_t n, const float *x, const float *y)
-{
-    return dot_f32_avx2(n, x, y);
-}
+UNPACK_SHORT(f16)
+UNPACK_SHORT(bf16)
+UNPACK_SHORT(f8_e4m3)
 
 static float sum_squares_avx2(size_t n, const float *x)
 {
-    return dot_f32_avx2(n, x, x);
+    return dot_avx2(n, x, x);
 }
 
 static void axpy_avx2(size_t n, float a, const float *x, float *y)
@@ -197,10 +152,6 @@ static void adamw_avx2(size_t n, const sp_adamw *a, const float *g, float *w, fl
 
 void sp_fill_float_avx2(sp_kernels *k)
 {
-    k->matmul[SP_DTYPE_F32] = matmul_f32_avx2;
-    k->matmul[SP_DTYPE_F16] = matmul_f16_avx2;
-    k->matmul[SP_DTYPE_BF16] = matmul_bf16_avx2;
-    k->matmul[SP_DTYPE_F8_E4M3] = matmul_f8_e4m3_avx2;
     k->unpack[SP_DTYPE_F16] = unpack_f16_avx2;
     k->unpack[SP_DTYPE_BF16] = unpack_bf16_avx2;
     k->unpack[SP_DTYPE_F8_E4M3] = unpack_f8_e4m3_avx2;

@@ -13,6 +13,7 @@ void sp_fill_float_scalar(sp_kernels *k);
 void sp_fill_quant_scalar(sp_kernels *k);
 void sp_fill_train_scalar(sp_kernels *k);
 void sp_fill_float_avx2(sp_kernels *k);
+void sp_fill_float_matmul_avx2(sp_kernels *k);
 void sp_fill_train_avx2(sp_kernels *k);
 void sp_fill_quant_avx2(sp_kernels *k);
 void sp_fill_k_avx2(sp_kernels *k);

@@ -50,6 +50,7 @@ static void fill_avx2(sp_kernels *k, const char *isa)
 {
     fill_scalar(k, isa);
     sp_fill_float_avx2(k);
+    sp_fill_float_matmul_avx2(k);
     sp_fill_train_avx2(k);
     sp_fill_quant_avx2(k);
     sp_fill_k_avx2(k);

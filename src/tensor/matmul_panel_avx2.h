@@ -132,6 +132,13 @@ ALWAYS_INLINE __m256i spread_fours(const int8_t *x, pairing pair)
     return pair == PAIR_BIASED ? _mm256_xor_si256(v, _mm256_set1_epi8((char)0x80)) : v;
 }
 
+/* Products of four weights and four activations of each lane as two words. */
+ALWAYS_INLINE __m256i multiply_words(__m256i w, __m256i v, pairing pair)
+{
+    if (pair == PAIR_SIGNED) return mul_signed(w, v);
+    return pair == PAIR_UNSIGNED ? _mm256_maddubs_epi16(w, v) : _mm256_maddubs_epi16(v, w);
+}
+
 /* sums[h][t] += the products of `n_k` fours from panel integers q; scale NULL: 1. Up to `steps` products of
  * maddubs fit into a word. */
 ALWAYS_INLINE void add_group(__m256i sums[2][4], const __m256i (*q)[2], const int8_t *const x[4], int n_t,
@@ -142,6 +149,7 @@ ALWAYS_INLINE void add_group(__m256i sums[2][4], const __m256i (*q)[2], const in
     (void)steps;
     for (int h = 0; h < 2; h++)
         for (int t = 0; t < n_t; t++) part[h][t] = scale ? _mm256_setzero_si256() : sums[h][t];
+#pragma GCC unroll 8
     for (int k = 0; k < n_k; k++) {
         for (int t = 0; t < n_t; t++) {
             __m256i v = spread_fours(x[t] + 4 * k, pair);
@@ -157,16 +165,16 @@ ALWAYS_INLINE void add_group(__m256i sums[2][4], const __m256i (*q)[2], const in
 #else
     for (int begin = 0; begin < n_k; begin += steps) {
         __m256i part[2][4];
-        for (int k = begin; k < begin + steps; k++) {
+        for (int t = 0; t < n_t; t++) {
+            __m256i v = spread_fours(x[t] + 4 * begin, pair);
+            for (int h = 0; h < 2; h++) part[h][t] = multiply_words(q[begin][h], v, pair);
+        }
+#pragma GCC unroll 8
+        for (int k = begin + 1; k < begin + steps; k++) {
             for (int t = 0; t < n_t; t++) {
                 __m256i v = spread_fours(x[t] + 4 * k, pair);
-                for (int h = 0; h < 2; h++) {
-                    __m256i w = q[k][h];
-                    __m256i product = pair == PAIR_UNSIGNED ? _mm256_maddubs_epi16(w, v)
-                                      : pair == PAIR_BIASED ? _mm256_maddubs_epi16(v, w)
-                                                            : mul_signed(w, v);
-                    part[h][t] = k == begin ? product : _mm256_add_epi16(part[h][t], product);
-                }
+                for (int h = 0; h < 2; h++)
+                    part[h][t] = in_order(_mm256_add_epi16(part[h][t], multiply_words(q[k][h], v, pair)));
             }
         }
         for (int h = 0; h < 2; h++)

@@ -54,13 +54,20 @@ ALWAYS_INLINE const void *activation_row(const sp_matmul *m, int64_t t)
     return (const char *)m->x + (size_t)(t < m->n_x ? t : m->n_x - 1) * m->x_stride;
 }
 
+/* Keeps a compiler from adding up in a tree: the parts of that need more registers than there are. */
+ALWAYS_INLINE __m256i in_order(__m256i v)
+{
+    __asm__("" : "+x"(v));
+    return v;
+}
+
 /* sum + pairs of words a times b. */
 ALWAYS_INLINE __m256i add_madd(__m256i sum, __m256i a, __m256i b)
 {
 #if defined(__AVXVNNI__)
     return _mm256_dpwssd_avx_epi32(sum, a, b);
 #else
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+    return in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b)));
 #endif
 }
 
@@ -82,12 +89,22 @@ ALWAYS_INLINE __m256i multiply_fours(__m256i w, const int8_t *x, pairing pair)
 #endif
 }
 
+/* Elements of two registers added up crosswise: in each half a0 + a2, b0 + b2, a1 + a3, b1 + b3. */
+ALWAYS_INLINE __m256i add_crosswise(__m256i a, __m256i b)
+{
+    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+}
+
 /* Lane r of the result: the sum of s[r]. */
 ALWAYS_INLINE __m256i sum_each_of_8(const __m256i s[8])
 {
-    __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
-    __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(s[4], s[5]), _mm256_hadd_epi32(s[6], s[7]));
-    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+    __m256i four[2];
+    for (int i = 0; i < 2; i++) {
+        __m256i a = add_crosswise(s[4 * i], s[4 * i + 1]), b = add_crosswise(s[4 * i + 2], s[4 * i + 3]);
+        four[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    }
+    return _mm256_add_epi32(_mm256_permute2x128_si256(four[0], four[1], 0x20),
+                            _mm256_permute2x128_si256(four[0], four[1], 0x31));
 }
 
 /* Halves at byte `at` of eight rows, as floats. */
