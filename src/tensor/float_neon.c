@@ -67,17 +67,6 @@ typedef struct float_format {
     bool may_scale; /* F8, in blocks of 128 columns */
 } float_format;
 
-/* The sum of a register's lanes after the elements that are left of the row, i to end. */
-ALWAYS_INLINE float finish_dot(float_format f, lanes_f32 acc, const void *w, const float *x, size_t i,
-                               size_t end)
-{
-    float lanes[8];
-    if (i == end) return sum_lanes(acc);
-    store_lanes(acc, lanes);
-    for (; i < end; i++) lanes[i % 8] = fmaf(f.one(w, i), x[i], lanes[i % 8]);
-    return sp_lanes_sum(lanes);
-}
-
 /* Elements `i` (a multiple of 8) to `end` of some weight rows with some activation rows. */
 ALWAYS_INLINE void dot_tile(float_format f, size_t i, size_t end, const void *const w[4],
                             const float *const x[4], int n_w, int n_x, float out[4][4])
@@ -97,8 +86,18 @@ ALWAYS_INLINE void dot_tile(float_format f, size_t i, size_t end, const void *co
             }
         }
     }
-    UNROLL for (int k = 0; k < n_w * n_x; k++) out[k % n_x][k / n_x] =
-        finish_dot(f, acc[k / n_x][k % n_x], w[k / n_x], x[k % n_x], i, end);
+    if (i == end) {
+        UNROLL for (int k = 0; k < n_w * n_x; k++) out[k % n_x][k / n_x] = sum_lanes(acc[k / n_x][k % n_x]);
+        return;
+    }
+    float lanes[16][8]; /* all stored before the first call, so that the loop above keeps its registers */
+    UNROLL for (int k = 0; k < n_w * n_x; k++) store_lanes(acc[k / n_x][k % n_x], lanes[k]);
+    for (int k = 0; k < n_w * n_x; k++) {
+        const float *row = x[k % n_x];
+        for (size_t e = i; e < end; e++)
+            lanes[k][e % 8] = fmaf(f.one(w[k / n_x], e), row[e], lanes[k][e % 8]);
+        out[k % n_x][k / n_x] = sp_lanes_sum(lanes[k]);
+    }
 }
 
 ALWAYS_INLINE void multiply_tile(const sp_matmul *m, float_format f, int64_t r, int64_t t, int n_w, int n_x)

@@ -24,17 +24,16 @@ static inline int32x4_t add_across(const int32x4_t v[4])
     return vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3]));
 }
 
-static inline void store_rows(const sp_matmul *m, int64_t r, int n_x, const float32x4_t *y)
+/* All registers are stored before the first call, so that the loop over blocks keeps them. */
+ALWAYS_INLINE void store_rows(const sp_matmul *m, int64_t r, const int n_x, const float32x4_t *y)
 {
-    for (int t = 0; t < n_x; t++) {
-        float *to = m->y + t * m->y_stride + r, four[4];
-        if (m->n_rows - r >= 4) {
-            vst1q_f32(to, y[t]);
-        } else {
-            vst1q_f32(four, y[t]);
-            memcpy(to, four, (size_t)(m->n_rows - r) * sizeof *to);
-        }
+    float *to = m->y + r, four[FEW_MAX][4];
+    if (m->n_rows - r >= 4) {
+        UNROLL for (int t = 0; t < n_x; t++) vst1q_f32(to + t * m->y_stride, y[t]);
+        return;
     }
+    UNROLL for (int t = 0; t < n_x; t++) vst1q_f32(four[t], y[t]);
+    for (int t = 0; t < n_x; t++) memcpy(to + t * m->y_stride, four[t], (size_t)(m->n_rows - r) * sizeof *to);
 }
 
 ALWAYS_INLINE void few_32(const sp_matmul *m, const int n_x, load_fn load, size_t bytes, bool has_min,
