@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/rng.h"
+#include "cli/bench_replies.h"
 #include "cli/experts.h"
 
 typedef struct bench_args {
@@ -18,11 +19,15 @@ typedef struct bench_args {
     int64_t repeats, n_batch;
     const char *cache_type;
     sp_session_args session; /* for --ram alone */
+    sp_bench_replies_args replies;
     int no_warmup, json;
 } bench_args;
 
+/* Tokens of a reply unless -n says so, and the context that holds it. */
+#define REPLY_TOKENS 512
+
 static const bench_args bench_defaults = {
-    {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, 3, 0, "f32", SP_SESSION_ARGS_DEFAULTS, 0, 0};
+    .repeats = 3, .cache_type = "f32", .session = SP_SESSION_ARGS_DEFAULTS, .replies = {.speculate = "auto"}};
 
 static const sp_arg bench_table[] = {
     SP_INTS_ROW(bench_args, prompt, "prompt", 'p', 0, 1048576, "prompt lengths (default 512; 0: none)"),
@@ -34,6 +39,10 @@ static const sp_arg bench_table[] = {
     SP_BATCH_ROW(bench_args, n_batch),
     SP_CACHE_ROW(bench_args, cache_type),
     SP_EXPERT_ROWS(bench_args, session),
+    SP_STRING_ROW(bench_args, replies.path, "replies", 0, "FILE",
+                  "replies to messages, one a line, with and without guesses ahead"),
+    SP_FLOAT_ROW(bench_args, replies.temperature, "temp", 0, 0, 100, "with --replies: temperature"),
+    SP_DRAFT_ROWS(bench_args, replies.speculate, replies.n_draft),
     SP_FLAG_ROW(bench_args, no_warmup, "no-warmup", 0, "measure the first run too"),
     SP_JSON_ROW(bench_args, json),
 };
@@ -160,21 +169,29 @@ static sp_status put_experts(const bench *b, sp_buf *out, sp_error *err)
         (double)(s.n_reads - was->n_reads), s.wait_s - was->wait_s, guessed, right, s.reader);
 }
 
-static sp_status put_json_row(const bench *b, sp_buf *out, sp_error *err)
+/* The members that every row begins with. */
+static sp_status put_json_head(const bench *b, sp_buf *out, sp_error *err)
 {
-    const bench_row *row = &b->row;
     SP_TRY(sp_buf_puts(out, b->n_rows ? ",\n {\"model\":" : "[{\"model\":", err));
     SP_TRY(sp_cli_put_text(out, b->path, err));
     SP_TRY(sp_buf_puts(out, ",\"architecture\":", err));
     SP_TRY(sp_cli_put_text(out, b->info.architecture, err));
     SP_TRY(sp_buf_puts(out, ",\"cpu\":", err));
     SP_TRY(sp_cli_put_text(out, b->cpu, err));
+    return sp_buf_printf(
+        out, err, ",\"version\":\"%s\",\"n_params\":%lld,\"n_bytes\":%lld,\"cache_type\":\"%s\"", SP_VERSION,
+        (long long)b->info.n_params, (long long)b->info.n_bytes, b->args->cache_type);
+}
+
+static sp_status put_json_row(const bench *b, sp_buf *out, sp_error *err)
+{
+    const bench_row *row = &b->row;
+    SP_TRY(put_json_head(b, out, err));
     SP_TRY(sp_buf_printf(
         out, err,
-        ",\"version\":\"%s\",\"n_params\":%lld,\"n_bytes\":%lld,\"cache_type\":\"%s\",\"n_prompt\":%lld,"
+        ",\"n_prompt\":%lld,"
         "\"n_gen\":%lld,\"depth\":%lld,\"n_sessions\":%lld,\"threads\":%lld,\"tokens_per_s\":%.6g,"
         "\"spread\":%.6g,\"samples\":[",
-        SP_VERSION, (long long)b->info.n_params, (long long)b->info.n_bytes, b->args->cache_type,
         (long long)row->n_prompt, (long long)row->n_gen, (long long)row->depth, (long long)row->n_sessions,
         (long long)row->threads, median(row), row->samples[row->n_samples - 1] - row->samples[0]));
     for (size_t i = 0; i < row->n_samples; i++)
@@ -182,6 +199,13 @@ static sp_status put_json_row(const bench *b, sp_buf *out, sp_error *err)
     SP_TRY(sp_buf_puts(out, "]", err));
     SP_TRY(put_experts(b, out, err));
     return sp_buf_puts(out, "}", err);
+}
+
+static void print_model(const bench *b)
+{
+    char count[32], size[32];
+    printf("%s: %s, %s parameters, %s; %s\n", b->path, b->info.architecture,
+           sp_cli_count(count, (double)b->info.n_params), sp_cli_size(size, (double)b->info.n_bytes), b->cpu);
 }
 
 static sp_status report_row(bench *b, sp_error *err)
@@ -195,10 +219,7 @@ static sp_status report_row(bench *b, sp_error *err)
         SP_TRY(status);
     } else {
         if (b->n_rows == 0) {
-            char count[32], size[32];
-            printf("%s: %s, %s parameters, %s; %s\n", b->path, b->info.architecture,
-                   sp_cli_count(count, (double)b->info.n_params), sp_cli_size(size, (double)b->info.n_bytes),
-                   b->cpu);
+            print_model(b);
             printf("%-8s %8s %8s %8s %8s   %s\n", "what", "tokens", "depth", "sessions", "threads",
                    "tokens per second");
         }
@@ -239,6 +260,42 @@ done:
     }
     sp_free(b->tokens);
     b->tokens = NULL;
+    return status;
+}
+
+static sp_status report_replies(bench *b, const sp_bench_replies_args *args, const sp_bench_replies *result,
+                                sp_error *err)
+{
+    sp_buf line = {NULL, 0, 0};
+    if (!b->args->json) {
+        if (b->n_rows == 0) print_model(b);
+        sp_bench_replies_print(result, args, b->row.threads);
+        return SP_OK;
+    }
+    sp_status status = put_json_head(b, &line, err);
+    if (status == SP_OK) status = sp_bench_replies_put(&line, result, args, b->row.threads, err);
+    if (status == SP_OK) status = sp_buf_puts(&line, "}", err);
+    if (status == SP_OK) fwrite(line.data, 1, line.len, stdout);
+    sp_buf_clear(&line);
+    return status;
+}
+
+/* The row of --replies for one number of threads. */
+static sp_status run_replies(bench *b, sp_error *err)
+{
+    sp_session_args session_args = {
+        .n_threads = b->row.threads, .n_batch = b->args->n_batch, .cache_type = b->args->cache_type};
+    sp_bench_replies_args args = b->args->replies;
+    sp_bench_replies result;
+    sp_session_options options;
+    sp_cli_session_options(&options, &session_args);
+    args.repeats = b->args->repeats;
+    args.no_warmup = b->args->no_warmup;
+    args.n_tokens = b->args->gen.n ? b->args->gen.items[0] : REPLY_TOKENS;
+    sp_status status = sp_bench_replies_run(&result, b->model, &options, &args, err);
+    if (status == SP_OK) status = report_replies(b, &args, &result, err);
+    sp_bench_replies_clear(&result);
+    b->n_rows++;
     return status;
 }
 
@@ -294,6 +351,10 @@ static sp_status run_all(bench *b, sp_error *err)
                          largest(sessions, n_sessions), err));
     for (size_t t = 0; t < n_threads; t++) {
         b->row.threads = threads[t] ? threads[t] : sp_cpu_count();
+        if (args->replies.path) {
+            SP_TRY(run_replies(b, err));
+            continue;
+        }
         for (size_t d = 0; d < n_depth; d++) {
             b->row.depth = depth[d];
             for (size_t i = 0; i < n_prompt; i++) SP_TRY(run_row(b, prompt[i], 0, err));
@@ -338,7 +399,10 @@ const sp_command sp_command_bench = {
     "Every combination of the lists is one row: median and range over the repeats. With --json a list of\n"
     "{\"n_prompt\", \"n_gen\", \"depth\", \"n_sessions\", \"threads\", \"tokens_per_s\", \"spread\", "
     "\"samples\", ...};\n"
-    "n_prompt is 0 for decoding, n_gen is 0 for prompts, spread is the largest minus the smallest sample.",
+    "n_prompt is 0 for decoding, n_gen is 0 for prompts, spread is the largest minus the smallest sample.\n"
+    "With --replies the rows are whole replies, at most -n tokens each (512), each made with and without "
+    "guesses\n"
+    "ahead, in turns; it fails if they differ.",
     bench_table,
     sizeof bench_table / sizeof bench_table[0],
     &bench_defaults,

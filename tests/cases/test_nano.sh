@@ -18,6 +18,31 @@ printf 'How many r are in strawberry?\n/quit\n' > "$tmp/in"
 stdin=$tmp/in run "$SPUTNIK" chat
 expect_rc 0
 has_out 'There are 3 r in strawberry.'
+
+# Guesses ahead change nothing but the speed; nearly all of the prediction layer's are right.
+printf 'What is 347 + 586?\nHow many r are in strawberry?\nSort 4, 1, 9, 3, 7.\n' > "$tmp/messages"
+run "$SPUTNIK" bench nano --replies "$tmp/messages" -r 1 -t 1 --json
+expect_rc 0
+json_out
+has_out '"n_replies":3,'
+has_out '"equal":true'
+run "$SPUTNIK" bench nano --replies "$tmp/messages" -r 1 -t 2 --speculate mtp --temp 1 -n 60 --no-warmup
+expect_rc 0
+has_out 'the same tokens'
+: > "$tmp/empty"
+run "$SPUTNIK" bench nano --replies "$tmp/empty"
+expect_rc 1
+has_err 'no message'
+for who in off auto mtp lookup; do
+    run "$SPUTNIK" run nano 'What is 347 + 586?' --show-thinking --temp 1.3 --seed 5 --speculate $who --draft 3 --json
+    expect_rc 0
+    grep '"ids"' "$tmp/out" > "$tmp/ids.$who"
+    cmp -s "$tmp/ids.off" "$tmp/ids.$who" || fail "--speculate $who changes the reply"
+done
+run "$SPUTNIK" run tests/golden/models/qwen2 --tokens 1,2,3 -n 4 --speculate mtp
+expect_rc 1
+has_err 'no multi-token-prediction layer'
+
 mkdir "$tmp/nano"
 cd "$tmp" || exit 1
 run "$SPUTNIK" inspect nano
