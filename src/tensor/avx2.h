@@ -18,14 +18,6 @@ static inline float sum_lanes(__m256 v)
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
 }
 
-/* The sum of eight integers. */
-static inline int32_t sum_integers(__m256i v)
-{
-    __m128i a = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32(a, 0xb1)));
-}
-
 static inline __m256i load_32(const void *p)
 {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -41,16 +33,10 @@ static inline __m128i load_8(const void *p)
     return _mm_loadl_epi64((const __m128i *)p);
 }
 
-/* Two f16 at p times x, in the low two elements. */
-static inline __m128 load_f16_pair(const void *p, float x)
+/* The f16 at p in all eight lanes. */
+static inline __m256 spread_f16(const void *p)
 {
-    return _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi32_si128((int)sp_load_u32(p))), _mm_set1_ps(x));
-}
-
-/* One f16 at p times x, in all eight lanes. */
-static inline __m256 spread_f16(const void *p, float x)
-{
-    return _mm256_set1_ps(_cvtsh_ss(sp_load_u16(p)) * x);
+    return _mm256_set1_ps(_cvtsh_ss(sp_load_u16(p)));
 }
 
 /* 16 bytes -> 32 nibbles: the low ones, then the high ones. */

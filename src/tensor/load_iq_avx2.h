@@ -195,8 +195,8 @@ static inline void load_iq1_m(const void *block, __m256i q[8])
         unsigned h = sp_load_u16(b->qh + 2 * c); /* four nibbles */
         __m256i grid = join_4(g[s[0] | (h << 8 & 0x700)], g[s[1] | (h << 4 & 0x700)], g[s[2] | (h & 0x700)],
                               g[s[3] | (h >> 4 & 0x700)]);
-        __m256i delta = join_4(h & 8 ? ~0ull : plus, h & 0x80 ? ~0ull : plus, h & 0x800 ? ~0ull : plus,
-                               h & 0x8000 ? ~0ull : plus);
+        __m256i delta = join_4(plus | -(uint64_t)(h >> 3 & 1), plus | -(uint64_t)(h >> 7 & 1),
+                               plus | -(uint64_t)(h >> 11 & 1), plus | -(uint64_t)(h >> 15 & 1));
         q[c] = add_iq1_delta(grid, delta);
     }
 }

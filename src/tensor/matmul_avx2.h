@@ -13,7 +13,7 @@
 #if defined(__AVX2__)
 
 /* From so many activation rows on, panels are worth unpacking. */
-#define MANY_X 6
+#define MANY_X 5
 
 /* Steps: maddubs of unsigned u < 2^bits and x gives pairs of up to 254 u, of w and biased x up to 510 |w|; so many
  * of them fit into a word. Groups are of 8 or 4 fours. */

@@ -30,8 +30,7 @@ static inline void add_32(float m, float *dst)
     static void unpack_##type##_avx2(size_t n, const void *src, float *dst)                                  \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
-        for (size_t i = 0; i < n / 32; i++)                                                                  \
-            write_32(load_##type(b + i), spread_f16(b[i].d, 1), dst + 32 * i);                               \
+        for (size_t i = 0; i < n / 32; i++) write_32(load_##type(b + i), spread_f16(b[i].d), dst + 32 * i);  \
     }
 
 #define UNPACK_32_MIN(type)                                                                                  \
@@ -39,7 +38,7 @@ static inline void add_32(float m, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
         for (size_t i = 0; i < n / 32; i++) {                                                                \
-            write_32(load_##type(b + i), spread_f16(b[i].d, 1), dst + 32 * i);                               \
+            write_32(load_##type(b + i), spread_f16(b[i].d), dst + 32 * i);                                  \
             add_32(_cvtsh_ss(sp_load_u16(b[i].m)), dst + 32 * i);                                            \
         }                                                                                                    \
     }

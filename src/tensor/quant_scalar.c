@@ -72,15 +72,15 @@ static void write256_min(const sp_dec256 *w, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8 *a = x;                                                                              \
-        float y = 0;                                                                         \
+        float y = 0;                                                                                         \
         for (size_t i = 0; i < n / 32; i++) {                                                                \
             sp_dec32 dec;                                                                                    \
             sp_decode_##type(b + i, &dec);                                                                   \
             y = add_dot32(&dec, a + i, y);                                                                   \
         }                                                                                                    \
-        return y;                                                                          \
+        return y;                                                                                            \
     }                                                                                                        \
-    MATMUL_BY_DOTS(type, scalar)\
+    MATMUL_BY_DOTS(type, scalar)                                                                             \
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -96,16 +96,16 @@ static void write256_min(const sp_dec256 *w, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8 *a = x;                                                                              \
-        float y = 0;                                                              \
+        float y = 0;                                                                                         \
         for (size_t i = 0; i < n / 32; i++) {                                                                \
             sp_dec32 dec;                                                                                    \
             sp_decode_##type(b + i, &dec);                                                                   \
             y = add_dot32(&dec, a + i, y);                                                                   \
-            y = fmaf(dec.m, a[i].s, y);                                                                \
+            y = fmaf(dec.m, a[i].s, y);                                                                      \
         }                                                                                                    \
-        return y;                                                                   \
+        return y;                                                                                            \
     }                                                                                                        \
-    MATMUL_BY_DOTS(type, scalar)\
+    MATMUL_BY_DOTS(type, scalar)                                                                             \
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -122,16 +122,16 @@ static void write256_min(const sp_dec256 *w, float *dst)
     {                                                                                                        \
         const sp_block_##type *b = w;                                                                        \
         const sp_act_q8k *a = x;                                                                             \
-        float y = 0;                                                                         \
+        float y = 0;                                                                                         \
         for (size_t i = 0; i < n / 256; i++) {                                                               \
             sp_dec256 dec;                                                                                   \
             sp_decode_##type(b + i, &dec);                                                                   \
             y = add_dot256(&dec, a + i, y);                                                                  \
             if (has_min) y = add_min256(&dec, a + i, y);                                                     \
         }                                                                                                    \
-        return y;                                                                          \
+        return y;                                                                                            \
     }                                                                                                        \
-    MATMUL_BY_DOTS(type, scalar)\
+    MATMUL_BY_DOTS(type, scalar)                                                                             \
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -214,7 +214,7 @@ static void quantize_q8k_scalar(size_t n, const float *src, void *dst)
 }
 
 #define SET_ROWS(k, dtype, type)                                                                             \
-    (k)->matmul[dtype] = matmul_##type##_scalar;                                                                   \
+    (k)->matmul[dtype] = matmul_##type##_scalar;                                                             \
     (k)->unpack[dtype] = unpack_##type##_scalar
 
 void sp_fill_quant_scalar(sp_kernels *k)
