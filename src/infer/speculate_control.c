@@ -21,6 +21,10 @@
 #define FIRST_ROW_COST 0.25
 #define FIRST_GUESS_COST 0.125
 #define MIN_TIME 1e-9
+/* What drafting must promise over plain decoding: estimates that are this close decide nothing. */
+#define MIN_GAIN 1.03
+/* First times of a pass that say nothing about the others: they may be those of cold memory. */
+#define COLD_PASSES 4
 
 static const float shares[] = {0.5f, 0.8f, 0.95f, 0.99f, 0.999f};
 static const size_t lengths[] = {4, 5, 7, 10, 16};
@@ -92,7 +96,14 @@ void sp_draft_learn_s(double *mean, double seconds)
 void sp_draft_learn_pass(sp_draft_control *control, int n_rows, double seconds)
 {
     if (n_rows < 1 || n_rows > SP_SESSION_DRAFTS_MAX + 1) return;
-    sp_draft_learn_s(&control->pass_s[n_rows], seconds);
+    double *t = control->pass_s, before = t[n_rows];
+    sp_draft_learn_s(&t[n_rows], seconds);
+    if (control->pass_n[n_rows] < COLD_PASSES) {
+        control->pass_n[n_rows]++;
+    } else { /* what changes one slowly, the context's length or the machine's load, changes all */
+        for (int i = 1; i < SP_SESSION_DRAFTS_MAX + 2; i++)
+            if (i != n_rows) t[i] *= t[n_rows] / before;
+    }
     control->n_passes++;
     *(n_rows == 1 ? &control->last_plain : &control->last_drafted) = control->n_passes;
 }
@@ -145,7 +156,7 @@ sp_draft_choice sp_draft_choose(sp_draft_control *control, const sp_draft_offer 
     sp_draft_choice other = best_of(control, SP_DRAFTER_LAYER, layer);
     if (other.per_s > drafted.per_s) drafted = other;
     if (drafted.n == 0) return plain;
-    if (drafted.per_s > plain.per_s) {
+    if (drafted.per_s > MIN_GAIN * plain.per_s) {
         control->patience = FIRST_PATIENCE;
         return control->n_passes - control->last_plain >= PLAIN_EVERY ? plain : drafted;
     }

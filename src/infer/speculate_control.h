@@ -23,6 +23,7 @@ typedef struct sp_draft_count {
 
 typedef struct sp_draft_control {
     double pass_s[SP_SESSION_DRAFTS_MAX + 2]; /* [rows] seconds of a pass; 0: not measured yet */
+    int pass_n[SP_SESSION_DRAFTS_MAX + 2];    /* how many of the first ones were seen */
     double first_s, more_s;                   /* of the prediction layer's first guess, of each further one */
     sp_draft_count counts[SP_DRAFT_KINDS];
     int64_t n_passes, last_plain, last_drafted; /* passes so far; the last ones of each sort */

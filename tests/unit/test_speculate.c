@@ -476,6 +476,45 @@ static void guesses_leave_no_trace(void **state)
     sp_model_close(model);
 }
 
+/* Whichever allocation fails, the call can be repeated. */
+static void survives_failed_allocations(void **state)
+{
+    sp_error err = SP_ERROR_NONE;
+    sp_model *model = open_model("tests/golden/models/v3");
+    int32_t tokens[64];
+    sp_model_info info;
+    sp_status status = SP_E_NOMEM;
+    const float *logits;
+    (void)state;
+    for (int i = 0; i < 64; i++) tokens[i] = (i * 37 + 5) % 200;
+    sp_model_get_info(model, &info);
+    rows r = {calloc(64 * (size_t)info.vocab_size, sizeof(float)), (size_t)info.vocab_size};
+    sp_session *s = create_session(model, 64, 0);
+    assert_ok(sp_session_score(s, tokens, 64, 0, copy_row, &r, &err), err);
+    sp_session_destroy(s);
+    for (int n = 0; status != SP_OK; n++) {
+        sp_speculator *speculator;
+        sp_speculator_options how = {SP_SPECULATE_MTP, 5, true, NULL};
+        s = create_session(model, 64, 0);
+        assert_true(n < 1000);
+        assert_ok(sp_session_sync(s, tokens, 10, &err), err);
+        assert_ok(sp_speculator_create(&speculator, s, &how, &err), err);
+        sp_mem_fail_after(n);
+        status = sp_speculator_sync(speculator, tokens, 11, &logits, &err);
+        sp_mem_fail_after(-1);
+        assert_true(status == SP_OK || status == SP_E_NOMEM);
+        for (size_t k = 11; k < 20; k++) {
+            assert_ok(sp_speculator_sync(speculator, tokens, k, &logits, &err), err);
+            assert_ptr_equal(logits, sp_session_logits(s));
+            expect_at(&r, s, k);
+        }
+        sp_speculator_destroy(speculator);
+        sp_session_destroy(s);
+    }
+    free(r.expected);
+    sp_model_close(model);
+}
+
 static void refuses_a_layer_that_is_not_there(void **state)
 {
     sp_error err = SP_ERROR_NONE;
@@ -579,6 +618,7 @@ int main(void)
         cmocka_unit_test(generators_share_a_session),
         cmocka_unit_test(drafts_are_no_part_of_the_timeline),
         cmocka_unit_test(guesses_leave_no_trace),
+        cmocka_unit_test(survives_failed_allocations),
         cmocka_unit_test(refuses_a_layer_that_is_not_there),
         cmocka_unit_test(lookup_finds_the_longest_latest_passage),
         cmocka_unit_test(drafting_pays_or_stops),
