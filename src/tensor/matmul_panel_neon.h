@@ -99,13 +99,13 @@ ALWAYS_INLINE void clear_units(unit u[2][2], int pairs)
 ALWAYS_INLINE void add_products(unit u[2][2], const int8_t w[2][64], const int8_t *const x[4], int at,
                                 int pairs, bool wide)
 {
-    int8x16_t v[4];
-    UNROLL for (int t = 0; t < 2 * pairs; t++) v[t] = vld1q_s8(x[t] + at);
-    UNROLL for (int k = 0; k < 2; k++)
+    int8x16_t four[2][4];
+    UNROLL for (int k = 0; k < 8; k++) four[k / 4][k % 4] = vld1q_s8(w[k / 4] + 16 * (k % 4));
+    UNROLL for (int pair = 0; pair < pairs; pair++)
     {
-        int8x16_t four[4] = {vld1q_s8(w[k]), vld1q_s8(w[k] + 16), vld1q_s8(w[k] + 32), vld1q_s8(w[k] + 48)};
-        u[0][k] = unit_dot(u[0][k], four, v[0], v[1], wide);
-        if (pairs == 2) u[1][k] = unit_dot(u[1][k], four, v[2], v[3], wide);
+        int8x16_t x0 = vld1q_s8(x[2 * pair] + at), x1 = vld1q_s8(x[2 * pair + 1] + at);
+        u[pair][0] = unit_dot(u[pair][0], four[0], x0, x1, wide);
+        u[pair][1] = unit_dot(u[pair][1], four[1], x0, x1, wide);
     }
 }
 
