@@ -10,7 +10,10 @@
  *   unit_dot(u, w, x0, x1, wide)  adds the products of 16 elements; wide: |weight| may pass 32
  *   unit_mla(u, v, scale)       u + v * scale of each weight row
  *   unit_rows(u)                the sums with weight rows in lanes, a register for each activation row
- * Start at run_panels. */
+ *
+ * Untimed: written and checked under emulation. Counted instead, in what gcc 12 makes of a tile's 1,024 products
+ * of 32 elements: 128 instructions for Q4_0 with sdot, 114 with smmla, 273 without; 108, 88 and 265 for Q4_K,
+ * whose blocks of 256 add some 200 for mins and floats. Start at run_panels. */
 #ifndef SP_TENSOR_MATMUL_PANEL_NEON_H
 #define SP_TENSOR_MATMUL_PANEL_NEON_H
 
