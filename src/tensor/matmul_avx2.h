@@ -31,7 +31,7 @@ PANEL_256(s8_k, 8, 1, PAIR_SIGNED, 0, 0)
 PANEL_256(s5_k, 4, 4, PAIR_BIASED, 0, 0) /* |w| <= 16 */
 PANEL_256(s7_k, 4, 1, PAIR_BIASED, 0, 0) /* |w| <= 64 */
 
-#define MATMUL_32(type, m_offset, pairs, kind)                                                               \
+#define MATMUL_32(type, m_offset, pairs, kind, ...)                                                          \
     static void matmul_##type(const sp_matmul *m)                                                            \
     {                                                                                                        \
         static const format32 f = {.load = load_##type,                                                      \
@@ -39,7 +39,8 @@ PANEL_256(s7_k, 4, 1, PAIR_BIASED, 0, 0) /* |w| <= 64 */
                                    .m_at = m_offset,                                                         \
                                    .pair = pairs,                                                            \
                                    .start = start_##kind,                                                    \
-                                   .add = add_##kind};                                                       \
+                                   .add = add_##kind,                                                        \
+                                   __VA_ARGS__};                                                             \
         if (m->n_x < MANY_X)                                                                                 \
             multiply_few_32(m, &f);                                                                          \
         else                                                                                                 \
@@ -62,12 +63,12 @@ PANEL_256(s7_k, 4, 1, PAIR_BIASED, 0, 0) /* |w| <= 64 */
             multiply_many_256(m, &f);                                                                        \
     }
 
-MATMUL_32(q4_0, 0, PAIR_SIGNED, s4)
-MATMUL_32(q4_1, 2, PAIR_UNSIGNED, u4)
-MATMUL_32(q5_0, 0, PAIR_SIGNED, s5)
-MATMUL_32(q5_1, 2, PAIR_UNSIGNED, u5)
-MATMUL_32(q8_0, 0, PAIR_SIGNED, s8)
-MATMUL_32(iq4_nl, 0, PAIR_SIGNED, s8)
+MATMUL_32(q4_0, 0, PAIR_SIGNED, s4, .nibbles_at = 2, .bias = 8)
+MATMUL_32(q4_1, 2, PAIR_UNSIGNED, u4, .nibbles_at = 4)
+MATMUL_32(q5_0, 0, PAIR_SIGNED, s5, .bias = 0)
+MATMUL_32(q5_1, 2, PAIR_UNSIGNED, u5, .bias = 0)
+MATMUL_32(q8_0, 0, PAIR_SIGNED, s8, .bias = 0)
+MATMUL_32(iq4_nl, 0, PAIR_SIGNED, s8, .bias = 0)
 MATMUL_256(q2_k, scales_q2_k, PAIR_UNSIGNED, u2_k, .mins = mins_q2_k, .d_at = 80, .dmin_at = 82, .factor = 1)
 MATMUL_256(q3_k, scales_q3_k, PAIR_UNSIGNED, u3_k, .offset = 4, .d_at = 108, .factor = 1)
 MATMUL_256(q4_k, scales_k4, PAIR_UNSIGNED, u4_k, .mins = mins_k4, .dmin_at = 2, .factor = 1)

@@ -38,30 +38,78 @@ ALWAYS_INLINE void close_few(const few_tile *tile, const sp_matmul *m, int64_t r
     }
 }
 
-ALWAYS_INLINE void add_few_32(few_tile *tile, size_t block, const format32 *f, int n_t)
+/* y[j] += a block's integer sums of the eight rows times the scales, and the mins. */
+ALWAYS_INLINE void add_floats_32(few_tile *tile, size_t block, const format32 *f, int n_t,
+                                 const __m256i sums[4])
 {
     size_t at = block * (size_t)f->bytes;
     __m256 d = gather_halves(tile->w, at + (size_t)f->d_at), min = _mm256_setzero_ps();
-    __m256i sums[4][8];
     if (f->m_at) min = gather_halves(tile->w, at + (size_t)f->m_at);
-    for (int i = 0; i < 8; i++) {
-        __m256i q = f->load(tile->w[i] + at);
-        for (int j = 0; j < n_t; j++)
-            sums[j][i] = multiply_fours(q, ((const sp_act_q8 *)tile->x[j])[block].q, f->pair);
-    }
     for (int j = 0; j < n_t; j++) {
         const sp_act_q8 *x = (const sp_act_q8 *)tile->x[j] + block;
-        __m256 sum = _mm256_cvtepi32_ps(sum_each_of_8(sums[j]));
+        __m256 sum = _mm256_cvtepi32_ps(sums[j]);
         tile->y[j] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(x->d)), sum, tile->y[j]);
         if (f->m_at) tile->y[j] = _mm256_fmadd_ps(min, _mm256_set1_ps(x->s), tile->y[j]);
     }
+}
+
+ALWAYS_INLINE void add_few_32(few_tile *tile, size_t block, const format32 *f, int n_t)
+{
+    size_t at = block * (size_t)f->bytes;
+    __m256i parts[4][8], sums[4];
+    for (int i = 0; i < 8; i++) {
+        __m256i q = f->load(tile->w[i] + at);
+        for (int j = 0; j < n_t; j++)
+            parts[j][i] = multiply_fours(q, ((const sp_act_q8 *)tile->x[j])[block].q, f->pair);
+    }
+    for (int j = 0; j < n_t; j++) sums[j] = sum_each_of_8(parts[j]);
+    add_floats_32(tile, block, f, n_t, sums);
+}
+
+/* Sums of words: of row i in the low half of s[i], of row i + 4 in the high half. Added up before they are widened:
+ * 16 of the words' 32 products may stand in one word, and 15 * 127 * 16 fits. */
+ALWAYS_INLINE __m256i sum_nibbles_of_8(const __m256i s[4])
+{
+    __m256i a = _mm256_add_epi16(_mm256_unpacklo_epi32(s[0], s[1]), _mm256_unpackhi_epi32(s[0], s[1]));
+    __m256i b = _mm256_add_epi16(_mm256_unpacklo_epi32(s[2], s[3]), _mm256_unpackhi_epi32(s[2], s[3]));
+    return widen_pairs(_mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)));
+}
+
+/* add_few_32() for nibbles: rows i and i + 4 share registers, and words are added up across lanes before they are
+ * widened. */
+ALWAYS_INLINE void add_few_nibbles(few_tile *tile, size_t block, const format32 *f, int n_t)
+{
+    const __m256i nibble = _mm256_set1_epi8(15), bias = _mm256_set1_epi8((char)f->bias);
+    size_t at = block * (size_t)f->bytes + (size_t)f->nibbles_at;
+    __m256i low[4], high[4], start[4], parts[4][4], sums[4];
+    for (int j = 0; j < n_t; j++) {
+        const int8_t *x = ((const sp_act_q8 *)tile->x[j])[block].q;
+        low[j] = _mm256_broadcastsi128_si256(load_16(x));
+        high[j] = _mm256_broadcastsi128_si256(load_16(x + 16));
+        start[j] = _mm256_add_epi16(_mm256_maddubs_epi16(bias, low[j]), _mm256_maddubs_epi16(bias, high[j]));
+    }
+    for (int i = 0; i < 4; i++) {
+        __m256i q = _mm256_set_m128i(load_16(tile->w[i + 4] + at), load_16(tile->w[i] + at));
+        __m256i q0 = _mm256_and_si256(q, nibble), q1 = _mm256_and_si256(_mm256_srli_epi16(q, 4), nibble);
+        for (int j = 0; j < n_t; j++) {
+            __m256i v = _mm256_add_epi16(_mm256_maddubs_epi16(q0, low[j]), _mm256_maddubs_epi16(q1, high[j]));
+            parts[j][i] = f->bias ? _mm256_sub_epi16(v, start[j]) : v;
+        }
+    }
+    for (int j = 0; j < n_t; j++) sums[j] = sum_nibbles_of_8(parts[j]);
+    add_floats_32(tile, block, f, n_t, sums);
 }
 
 ALWAYS_INLINE void multiply_tile_32(const sp_matmul *m, const format32 *f, int64_t r, int64_t t, int n_t)
 {
     few_tile tile;
     open_few(&tile, m, r, t, n_t);
-    for (size_t block = 0; block < m->n / 32; block++) add_few_32(&tile, block, f, n_t);
+    for (size_t block = 0; block < m->n / 32; block++) {
+        if (f->nibbles_at)
+            add_few_nibbles(&tile, block, f, n_t);
+        else
+            add_few_32(&tile, block, f, n_t);
+    }
     close_few(&tile, m, r, t, n_t);
 }
 

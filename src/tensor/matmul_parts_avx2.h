@@ -26,6 +26,7 @@ struct panel256;
 typedef struct format32 {
     __m256i (*load)(const void *block); /* 32 integers */
     int bytes, d_at, m_at;              /* m_at 0: no mins */
+    int nibbles_at, bias;               /* where integers are nibbles less the bias; 0: they are not */
     pairing pair;
     void (*start)(struct panel32 *p, int n_blocks);
     void (*add)(const struct panel32 *p, int n_blocks, const sp_act_q8 *const x[4], float *y);
