@@ -4,6 +4,7 @@
 # torch_step.py on the same config.json. Prints the median of the steps' tokens per second, their range, and the peak of memory.
 #   usage: bench/train_step.sh CONFIG.json [STEPS [KEY...]]     KEY: members for "run", e.g. '"recompute": true'
 #   SPUTNIK: the program (build/default/sputnik)     MICRO_ROWS: rows of a pass (8)
+#   OPTIMIZER: members for "optimizer", e.g. '"bf16_moments": true'
 set -eu
 cd "$(dirname "$0")/.."
 sputnik=${SPUTNIK:-build/default/sputnik}
@@ -19,6 +20,7 @@ fi
 cat > "$out/run.json" << END
 {"model": {"config": "$config"}, "data": {"train": ["text.shard"], "sequence": 256},
  "schedule": {"kind": "constant", "steps": 1000000, "warmup": 0, "lr": 1e-4, "rows": 8},
+ "optimizer": {${OPTIMIZER:-}},
  "run": {"out": "run", "stop_at": $((steps + 1)), "micro_rows": ${MICRO_ROWS:-8}, "threads": 2, "checkpoint_every": 0${3:+, $3}}}
 END
 "$sputnik" train "$out/run.json" --restart > /dev/null 2>&1 &

@@ -24,6 +24,16 @@ bool sp_checkpoint_has(const sp_optimizer *optimizer, const sp_parameter *p, sp_
     return part == SP_CHECKPOINT_M || optimizer->options.kind != SP_OPTIMIZER_MUON || !sp_muon_takes(p);
 }
 
+int64_t sp_checkpoint_largest(const sp_parameters *parameters)
+{
+    int64_t most = 1;
+    for (size_t i = 0; i < parameters->n_items; i++) {
+        int64_t n = sp_parameter_count(&parameters->items[i]);
+        if (n > most) most = n;
+    }
+    return most;
+}
+
 typedef sp_checkpoint_part part;
 
 static void part_name(char name[128], const sp_parameter *p, part which)
@@ -218,33 +228,39 @@ done:
 typedef struct local {
     sp_parameters *parameters;
     sp_optimizer *optimizer;
+    float *scratch; /* of the largest parameter; saving alone */
 } local;
-
-static float *part_data(const local *l, const sp_parameter *p, part which)
-{
-    float *base = which == SP_CHECKPOINT_VALUE ? l->parameters->values
-                  : which == SP_CHECKPOINT_M   ? l->optimizer->m
-                                               : l->optimizer->v;
-    return base + p->begin;
-}
 
 static sp_status fetch_here(void *ctx, part which, size_t item, const float **data, sp_error *err)
 {
-    const local *l = ctx;
+    local *l = ctx;
     const sp_parameter *p = &l->parameters->items[item];
     if (!sp_parameter_is_local(p))
         return sp_fail(err, SP_E_ARGUMENT, "checkpoint: %s is not in this process", p->name);
-    *data = part_data(l, p, which);
+    *data = l->scratch;
+    if (which == SP_CHECKPOINT_VALUE)
+        *data = l->parameters->values + p->begin;
+    else
+        sp_optimizer_get_moments(l->optimizer, which == SP_CHECKPOINT_V, p->begin, sp_parameter_count(p),
+                                 l->scratch);
     return SP_OK;
 }
 
 static sp_status deliver_here(void *ctx, part which, size_t item, const void *data, sp_error *err)
 {
-    (void)err;
     const local *l = ctx;
     const sp_parameter *p = &l->parameters->items[item];
-    if (sp_parameter_is_local(p))
-        memcpy(part_data(l, p, which), data, (size_t)sp_parameter_count(p) * sizeof(float));
+    int64_t n = sp_parameter_count(p);
+    if (!sp_parameter_is_local(p)) return SP_OK;
+    if (which == SP_CHECKPOINT_VALUE) {
+        memcpy(l->parameters->values + p->begin, data, (size_t)n * sizeof(float));
+        return SP_OK;
+    }
+    float *aligned = sp_malloc_array((size_t)n, sizeof *aligned);
+    if (!aligned) return sp_fail_nomem(err, "moments of the optimizer", (uint64_t)n * sizeof *aligned);
+    memcpy(aligned, data, (size_t)n * sizeof *aligned);
+    sp_optimizer_set_moments(l->optimizer, which == SP_CHECKPOINT_V, p->begin, n, aligned);
+    sp_free(aligned);
     return SP_OK;
 }
 
@@ -252,15 +268,20 @@ sp_status sp_checkpoint_save(const char *run_dir, const sp_parameters *parameter
                              const sp_optimizer *optimizer, const sp_train_state *state,
                              const char *tokenizer_dir, int n_keep, sp_error *err)
 {
-    local l = {(sp_parameters *)(uintptr_t)parameters, (sp_optimizer *)(uintptr_t)optimizer}; /* only read */
+    size_t most = (size_t)sp_checkpoint_largest(parameters);
+    local l = {(sp_parameters *)(uintptr_t)parameters, (sp_optimizer *)(uintptr_t)optimizer, /* only read */
+               sp_malloc_array(most, sizeof(float))};
+    if (!l.scratch) return sp_fail_nomem(err, "moments of the optimizer", most * sizeof(float));
     sp_checkpoint_source source = {parameters, optimizer, fetch_here, &l};
-    return sp_checkpoint_write(run_dir, &source, state, tokenizer_dir, n_keep, err);
+    sp_status status = sp_checkpoint_write(run_dir, &source, state, tokenizer_dir, n_keep, err);
+    sp_free(l.scratch);
+    return status;
 }
 
 sp_status sp_checkpoint_load(const char *path, sp_parameters *parameters, sp_optimizer *optimizer,
                              sp_train_state *state, sp_error *err)
 {
-    local l = {parameters, optimizer};
+    local l = {parameters, optimizer, NULL};
     sp_checkpoint_sink sink = {parameters, optimizer, deliver_here, &l, false};
     return sp_checkpoint_read(path, &sink, state, err);
 }

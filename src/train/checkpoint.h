@@ -51,6 +51,9 @@ typedef enum sp_checkpoint_part { SP_CHECKPOINT_VALUE, SP_CHECKPOINT_M, SP_CHECK
 /* Moments that the optimizer leaves at zero are not kept. */
 bool sp_checkpoint_has(const sp_optimizer *optimizer, const sp_parameter *p, sp_checkpoint_part part);
 
+/* Floats of the largest array. */
+int64_t sp_checkpoint_largest(const sp_parameters *parameters);
+
 /* Gives the floats of what a checkpoint keeps, once each: all values, all m, all v, in the order of items. They must stay until
  * the next call. Of parameters and optimizer only names, shapes and options are looked at. */
 typedef struct sp_checkpoint_source {

@@ -100,6 +100,12 @@ sp_status sp_config_complete(sp_train_config *c, const sp_json *root, sp_error *
     if (c->sequence > c->hp.max_position_embeddings)
         return sp_fail(err, SP_E_FORMAT, "data.sequence: %d is more than model.max_position_embeddings %d",
                        c->sequence, c->hp.max_position_embeddings);
+    if (c->optimizer.bf16_moments && c->optimizer.kind != SP_OPTIMIZER_ADAMW)
+        return sp_fail(err, SP_E_FORMAT, "optimizer.bf16_moments: needs the optimizer.kind \"adamw\"");
+    if (c->optimizer.bf16_moments && c->optimizer.beta2 > SP_BF16_MOMENTS_BETA2)
+        return sp_fail(err, SP_E_FORMAT,
+                       "optimizer.bf16_moments: needs an optimizer.beta2 of at most %g, found %g",
+                       SP_BF16_MOMENTS_BETA2, c->optimizer.beta2);
     if (c->bf16_activations && !c->recompute)
         return sp_fail(err, SP_E_FORMAT, "run.bf16_activations: needs run.recompute");
     for (int i = 0; i < 2 && c->n_validation == 0; i++) {

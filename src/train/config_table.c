@@ -136,6 +136,7 @@ static const sp_config_key keys[] = {
     REAL("optimizer", "momentum", optimizer.momentum, 0, 0.999999, 0.95),
     REAL("optimizer", "weight_decay", optimizer.weight_decay, 0, 10, 0.1),
     REAL("optimizer", "embed_lr_factor", optimizer.embed_lr_factor, 0, 1000, 1),
+    FLAG("optimizer", "bf16_moments", optimizer.bf16_moments),
     REAL("optimizer", "clip", clip, 0, 1e9, 1),
 
     CHOICE("schedule", "kind", SP_CONFIG_CHOICE, schedule.kind, schedules, SP_LR_V3),

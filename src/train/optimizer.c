@@ -5,6 +5,7 @@
 #include "train/optimizer.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "train/muon.h"
 
@@ -21,6 +22,7 @@ typedef struct job {
     piece pieces[MAX_PIECES];
     size_t n;
     float *w, *m, *v;
+    uint16_t *m16, *v16; /* instead of m and v where they are bfloat16 */
     const float *g;
     const sp_kernels *kernels;
     sp_adamw adamw; /* but for step and keep */
@@ -29,16 +31,22 @@ typedef struct job {
 sp_status sp_optimizer_create(sp_optimizer **optimizer, const sp_parameters *parameters,
                               const sp_optimizer_options *options, sp_error *err)
 {
-    size_t n = (size_t)parameters->n_floats;
+    size_t n = (size_t)parameters->n_floats, width = options->bf16_moments ? sizeof(uint16_t) : sizeof(float);
     sp_optimizer *o = sp_calloc(1, sizeof *o);
     *optimizer = NULL;
     if (!o) return sp_fail_nomem(err, "optimizer", sizeof *o);
     o->options = *options;
-    o->m = sp_calloc(n, sizeof(float));
-    o->v = sp_calloc(n, sizeof(float));
-    if (!o->m || !o->v) {
+    void *m = sp_calloc(n, width), *v = sp_calloc(n, width);
+    if (options->bf16_moments) {
+        o->m16 = m;
+        o->v16 = v;
+    } else {
+        o->m = m;
+        o->v = v;
+    }
+    if (!m || !v) {
         sp_optimizer_destroy(o);
-        return sp_fail_nomem(err, "moments of the optimizer", 2 * n * sizeof(float));
+        return sp_fail_nomem(err, "moments of the optimizer", 2 * n * width);
     }
     *optimizer = o;
     return SP_OK;
@@ -49,7 +57,46 @@ void sp_optimizer_destroy(sp_optimizer *optimizer)
     if (!optimizer) return;
     sp_free(optimizer->m);
     sp_free(optimizer->v);
+    sp_free(optimizer->m16);
+    sp_free(optimizer->v16);
     sp_free(optimizer);
+}
+
+/* --- moments in bfloat16 ----------------------------------------------------------------------------------- */
+
+/* Finite values alone: the trainer stops before a step whose gradients are not. Plain loops, which compilers turn into vectors
+ * where n is a constant. */
+static inline void narrow(int64_t n, const float *x, uint16_t *y)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        y[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+}
+
+static inline void widen(int64_t n, const uint16_t *x, float *y)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)x[i] << 16;
+        memcpy(&y[i], &bits, sizeof bits);
+    }
+}
+
+void sp_optimizer_get_moments(const sp_optimizer *o, bool second, int64_t begin, int64_t n, float *out)
+{
+    if (o->options.bf16_moments)
+        widen(n, (second ? o->v16 : o->m16) + begin, out);
+    else
+        memcpy(out, (second ? o->v : o->m) + begin, (size_t)n * sizeof *out);
+}
+
+void sp_optimizer_set_moments(sp_optimizer *o, bool second, int64_t begin, int64_t n, const float *values)
+{
+    if (o->options.bf16_moments)
+        narrow(n, values, (second ? o->v16 : o->m16) + begin);
+    else
+        memcpy((second ? o->v : o->m) + begin, values, (size_t)n * sizeof *values);
 }
 
 /* --- sums of squares --------------------------------------------------------------------------------------- */
@@ -101,6 +148,26 @@ double sp_gradient_square(const sp_parameters *parameters, const float *grads, s
 
 /* --- AdamW ------------------------------------------------------------------------------------------------- */
 
+/* Elements that are float32 at a time, in the first cache. */
+#define WIDE 512
+
+static inline void adamw_stretch(const job *j, const sp_adamw *adamw, int64_t at, int64_t n)
+{
+    float m[WIDE], v[WIDE];
+    widen(n, j->m16 + at, m);
+    widen(n, j->v16 + at, v);
+    j->kernels->adamw((size_t)n, adamw, j->g + at, j->w + at, m, v);
+    narrow(n, m, j->m16 + at);
+    narrow(n, v, j->v16 + at);
+}
+
+static void adamw_bf16(const job *j, const sp_adamw *adamw, int64_t begin, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + WIDE <= n; i += WIDE) adamw_stretch(j, adamw, begin + i, WIDE);
+    if (i < n) adamw_stretch(j, adamw, begin + i, n - i);
+}
+
 static void adamw_pieces(void *ctx, size_t begin, size_t end, int thread)
 {
     (void)thread;
@@ -110,8 +177,11 @@ static void adamw_pieces(void *ctx, size_t begin, size_t end, int thread)
         const piece *p = &j->pieces[i];
         adamw.step = p->step;
         adamw.keep = p->keep;
-        j->kernels->adamw((size_t)p->n, &adamw, j->g + p->begin, j->w + p->begin, j->m + p->begin,
-                          j->v + p->begin);
+        if (j->m16)
+            adamw_bf16(j, &adamw, p->begin, p->n);
+        else
+            j->kernels->adamw((size_t)p->n, &adamw, j->g + p->begin, j->w + p->begin, j->m + p->begin,
+                              j->v + p->begin);
     }
 }
 
@@ -130,6 +200,8 @@ static void update_adamw(const sp_optimizer *o, sp_parameters *parameters, const
     job j = {.w = parameters->values,
              .m = o->m,
              .v = o->v,
+             .m16 = o->m16,
+             .v16 = o->v16,
              .g = grads,
              .kernels = ops->kernels,
              .adamw = {.grad_scale = (float)update->grad_scale,

@@ -4,6 +4,8 @@
  *   Muon (Jordan 2024; scaled as in Liu et al. 2025, arXiv:2502.16982): for hidden matrices (MATRIX and EXPERT) Nesterov
  *     momentum, then five quintic Newton-Schulz steps; w -= lr (0.2 sqrt(max(rows, cols)) O + decay w), so that one learning
  *     rate serves both; everything else is AdamW's.
+ * AdamW's moments may be kept in bfloat16, as DeepSeek-V3 keeps them (report, 3.3.3): read exactly, rounded to nearest even after
+ * each update, so that a second moment still moves while 1 - beta2 is well above half a unit in the last place, 1/512.
  * Decay applies to matrices of every kind, not to norms and biases. BALANCE parameters are left alone.
  * One answer: every element's update runs in an order that depends on shapes alone. */
 #ifndef SP_TRAIN_OPTIMIZER_H
@@ -20,17 +22,27 @@ typedef struct sp_optimizer_options {
     double momentum;          /* Muon: 0.95 */
     double weight_decay;      /* 0.1 */
     double embed_lr_factor;   /* on the learning rate of EMBED and HEAD; 1 */
+    bool bf16_moments;        /* AdamW alone, beta2 at most SP_BF16_MOMENTS_BETA2 */
 } sp_optimizer_options;
+
+#define SP_BF16_MOMENTS_BETA2 0.98
 
 typedef struct sp_optimizer {
     sp_optimizer_options options;
-    float *m; /* (n_floats) first moment or Muon's momentum, laid out as parameters->values */
-    float *v; /* (n_floats) second moment; unused (zero) for Muon's matrices */
+    uint16_t *m16, *v16; /* the same two in bfloat16; then m and v are NULL */
+    float *m;            /* (n_floats) first moment or Muon's momentum, laid out as parameters->values */
+    float *v;            /* (n_floats) second moment; unused (zero) for Muon's matrices */
 } sp_optimizer;
 
 sp_status sp_optimizer_create(sp_optimizer **optimizer, const sp_parameters *parameters,
                               const sp_optimizer_options *options, sp_error *err);
 void sp_optimizer_destroy(sp_optimizer *optimizer); /* accepts NULL */
+
+/* Some moments as floats, and back; `second`: v, else m. What has been read comes back unchanged. */
+void sp_optimizer_get_moments(const sp_optimizer *optimizer, bool second, int64_t begin, int64_t n,
+                              float *out);
+void sp_optimizer_set_moments(sp_optimizer *optimizer, bool second, int64_t begin, int64_t n,
+                              const float *values);
 
 /* Sum of squares of the gradients of items [first, end), in double, parameter by parameter. */
 double sp_gradient_square(const sp_parameters *parameters, const float *grads, size_t first, size_t end,

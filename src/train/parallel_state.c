@@ -32,11 +32,7 @@ typedef struct journey {
 
 static sp_status make_journey(journey *j, sp_parallel *p, sp_train_state *state, sp_error *err)
 {
-    int64_t most = 1;
-    for (size_t i = 0; i < p->parameters->n_items; i++) {
-        int64_t n = sp_parameter_count(&p->parameters->items[i]);
-        if (n > most) most = n;
-    }
+    int64_t most = sp_checkpoint_largest(p->parameters);
     *j = (journey){.parallel = p, .state = state, .scratch = sp_malloc_array((size_t)most, sizeof(float))};
     return j->scratch ? SP_OK : sp_fail_nomem(err, "parameters on their way", (uint64_t)most * sizeof(float));
 }
@@ -56,14 +52,11 @@ static bool find_array(journey *j)
     return false;
 }
 
-/* This process's floats of the present array; NULL if it has none. */
-static float *own_array(const journey *j)
+/* This process's values of the present item; NULL if it has none. */
+static float *own_values(const journey *j)
 {
-    const sp_parallel *p = j->parallel;
     const sp_parameter *q = item_of(j);
-    if (!sp_parameter_is_local(q)) return NULL;
-    float *values = p->parameters->values, *m = p->optimizer->m, *v = p->optimizer->v;
-    return (j->part == SP_CHECKPOINT_VALUE ? values : j->part == SP_CHECKPOINT_M ? m : v) + q->begin;
+    return sp_parameter_is_local(q) ? j->parallel->parameters->values + q->begin : NULL;
 }
 
 static bool is_first(const sp_parallel *p)
@@ -77,10 +70,16 @@ static bool is_first(const sp_parallel *p)
 static sp_status send_array(journey *j, const float **data, sp_error *err)
 {
     sp_parallel *p = j->parallel;
-    size_t n_bytes = (size_t)sp_parameter_count(item_of(j)) * sizeof(float);
-    bool is_shared = j->part == SP_CHECKPOINT_VALUE && (p->group_size == 1 || item_of(j)->expert < 0);
+    const sp_parameter *q = item_of(j);
+    size_t n_bytes = (size_t)sp_parameter_count(q) * sizeof(float);
+    bool moments = j->part != SP_CHECKPOINT_VALUE;
+    bool is_shared = !moments && (p->group_size == 1 || q->expert < 0);
     int owner = is_shared ? 0 : p->owners[j->item];
-    float *own = own_array(j), *place = sp_comm_rank(p->world) == owner ? own : j->scratch;
+    bool mine = sp_comm_rank(p->world) == owner;
+    float *place = mine && !moments ? own_values(j) : j->scratch;
+    if (mine && moments)
+        sp_optimizer_get_moments(p->optimizer, j->part == SP_CHECKPOINT_V, q->begin, sp_parameter_count(q),
+                                 place);
     *data = place;
     SP_TRY(sp_comm_pass(p->world, place, n_bytes, owner, 0, err));
     j->item++;
@@ -124,16 +123,20 @@ sp_status sp_parallel_save(sp_parallel *p, const sp_train_state *state, sp_error
 static sp_status receive_array(journey *j, const void *data, sp_error *err)
 {
     sp_parallel *p = j->parallel;
-    size_t n_bytes = (size_t)sp_parameter_count(item_of(j)) * sizeof(float);
+    const sp_parameter *q = item_of(j);
+    size_t n_bytes = (size_t)sp_parameter_count(q) * sizeof(float);
     int rank = sp_comm_rank(p->world), owner = p->owners[j->item];
     bool moments = j->part != SP_CHECKPOINT_VALUE;
-    float *own = moments && owner != rank ? NULL : own_array(j);
-    float *place = own ? own : j->scratch;
+    float *own = moments ? NULL : own_values(j), *place = own ? own : j->scratch;
     if (data) memcpy(place, data, n_bytes);
-    if (moments)
+    if (moments) {
         SP_TRY(sp_comm_pass(p->world, place, n_bytes, 0, owner, err));
-    else
+        if (owner == rank)
+            sp_optimizer_set_moments(p->optimizer, j->part == SP_CHECKPOINT_V, q->begin,
+                                     sp_parameter_count(q), place);
+    } else {
         SP_TRY(sp_comm_broadcast(p->world, place, n_bytes, 0, err));
+    }
     j->item++;
     return SP_OK;
 }

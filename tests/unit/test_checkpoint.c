@@ -60,7 +60,7 @@ static int set_up_kind(void **state, sp_optimizer_kind kind)
     fixture *f = calloc(1, sizeof *f);
     sp_error err = SP_ERROR_NONE;
     sp_hparams hp = parse_hparams(v3_config);
-    sp_optimizer_options options = {kind, 0.9, 0.95, 1e-8, 0.95, 0.1, 1.0};
+    sp_optimizer_options options = {kind, 0.9, 0.95, 1e-8, 0.95, 0.1, 1.0, false};
     sp_expert_range all = {0, hp.n_routed_experts};
     strcpy(f->dir, "/tmp/sp-checkpoint-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
@@ -160,6 +160,31 @@ static void what_is_saved_is_loaded_bit_for_bit(void **state)
     memset(f->copy->values, 0, (size_t)n * sizeof *f->copy->values);
     assert_ok(sp_checkpoint_load(join(f, "step-00000010"), f->copy, NULL, &loaded, &err), err);
     assert_true(same_floats(f->parameters->values, f->copy->values, n));
+}
+
+/* Half moments travel through the same file: theirs come back bit for bit, a float32 run's are rounded. */
+static void half_moments_are_saved_and_loaded(void **state)
+{
+    fixture *f = *state;
+    sp_error err = SP_ERROR_NONE;
+    sp_train_state loaded;
+    sp_optimizer *half[2];
+    sp_optimizer_options options = f->optimizer->options;
+    options.kind = SP_OPTIMIZER_ADAMW;
+    options.bf16_moments = true;
+    int64_t n = f->parameters->n_floats;
+    for (int i = 0; i < 2; i++) assert_ok(sp_optimizer_create(&half[i], f->parameters, &options, &err), err);
+    assert_ok(save(f, 10, 0, &err), err);
+    assert_ok(sp_checkpoint_load(join(f, "step-00000010"), f->copy, half[0], &loaded, &err), err);
+    for (int64_t i = 0; i < n; i++) assert_int_equal(half[0]->m16[i], sp_f32_to_bf16(f->optimizer->m[i]));
+    f->state.step = 11;
+    assert_ok(sp_checkpoint_save(f->dir, f->parameters, half[0], &f->state,
+                                 test_path("tests/golden/tokenizers/tiny"), 0, &err),
+              err);
+    assert_ok(sp_checkpoint_load(join(f, "step-00000011"), f->copy, half[1], &loaded, &err), err);
+    assert_memory_equal(half[0]->m16, half[1]->m16, (size_t)n * sizeof(uint16_t));
+    assert_memory_equal(half[0]->v16, half[1]->v16, (size_t)n * sizeof(uint16_t));
+    for (int i = 0; i < 2; i++) sp_optimizer_destroy(half[i]);
 }
 
 static void a_process_reads_its_own_experts(void **state)
@@ -516,6 +541,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_saved_is_loaded_bit_for_bit),
         MUON_TEST(what_is_saved_is_loaded_bit_for_bit),
+        TEST(half_moments_are_saved_and_loaded),
         TEST(a_process_reads_its_own_experts),
         TEST(a_checkpoint_is_a_model_that_opens),
         TEST(saving_a_step_again_replaces_it),

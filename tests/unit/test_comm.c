@@ -318,7 +318,7 @@ static sp_train_config describe_run(int expert_ranks)
                         .scoring_func = SP_SCORING_SIGMOID,
                         .norm_topk_prob = true,
                         .routed_scaling_factor = 2.5};
-    c.optimizer = (sp_optimizer_options){SP_OPTIMIZER_MUON, 0.9, 0.95, 1e-8, 0.95, 0.1, 1.0};
+    c.optimizer = (sp_optimizer_options){SP_OPTIMIZER_MUON, 0.9, 0.95, 1e-8, 0.95, 0.1, 1.0, false};
     return c;
 }
 

@@ -27,8 +27,9 @@ typedef struct fixture {
     sp_ops ops;
 } fixture;
 
-static const sp_optimizer_options muon_options = {SP_OPTIMIZER_MUON, 0.9, 0.95, 1e-8, 0.95, 0.1, 0.5};
-static const sp_optimizer_options adamw_options = {SP_OPTIMIZER_ADAMW, 0.9, 0.95, 1e-8, 0, 0.1, 0.5};
+static const sp_optimizer_options muon_options = {SP_OPTIMIZER_MUON, 0.9, 0.95, 1e-8, 0.95, 0.1, 0.5, false};
+static const sp_optimizer_options adamw_options = {SP_OPTIMIZER_ADAMW, 0.9, 0.95, 1e-8, 0, 0.1, 0.5, false};
+static const sp_optimizer_options half_options = {SP_OPTIMIZER_ADAMW, 0.9, 0.95, 1e-8, 0, 0.1, 0.5, true};
 
 static void add_item(fixture *f, sp_parameter_kind kind, int64_t rows, int64_t cols)
 {
@@ -136,7 +137,8 @@ static void check_golden(sp_optimizer_kind kind, const char *key, double limit)
                                     real(root, "eps"),
                                     real(root, "momentum"),
                                     real(root, "weight_decay"),
-                                    real(root, "embed_lr_factor")};
+                                    real(root, "embed_lr_factor"),
+                                    false};
     start(f, &options, 2);
     read_floats(f, sp_json_get(root, "start"), f->parameters.values);
     float *expected = malloc((size_t)f->parameters.n_floats * sizeof *expected);
@@ -207,6 +209,11 @@ static void assert_same_state(const fixture *a, const fixture *b)
 {
     size_t n = (size_t)a->parameters.n_floats * sizeof(float);
     assert_memory_equal(a->parameters.values, b->parameters.values, n);
+    if (a->optimizer->m16) {
+        assert_memory_equal(a->optimizer->m16, b->optimizer->m16, n / 2);
+        assert_memory_equal(a->optimizer->v16, b->optimizer->v16, n / 2);
+        return;
+    }
     assert_memory_equal(a->optimizer->m, b->optimizer->m, n);
     assert_memory_equal(a->optimizer->v, b->optimizer->v, n);
 }
@@ -235,6 +242,42 @@ static void test_threads_and_cuts_leave_adamw_bits(void **state)
 {
     (void)state;
     check_one_answer(&adamw_options);
+}
+
+static void test_threads_and_cuts_leave_bits_of_half_moments(void **state)
+{
+    (void)state;
+    check_one_answer(&half_options);
+}
+
+/* Each moment is the float32 one of its former self, rounded to nearest even; what is read comes back unchanged. */
+static void test_half_moments_are_rounded_once_a_step(void **state)
+{
+    (void)state;
+    fixture *half = mixed_fixture(&half_options, 2), *full = mixed_fixture(&adamw_options, 2);
+    int64_t n = half->parameters.n_floats;
+    float *m = malloc((size_t)n * sizeof *m), *again = malloc((size_t)n * sizeof *again);
+    for (int64_t number = 1; number <= 3; number++) {
+        for (int second = 0; second < 2; second++) {
+            sp_optimizer_get_moments(half->optimizer, second, 0, n, m);
+            sp_optimizer_set_moments(full->optimizer, second, 0, n, m);
+        }
+        step(half, number, 0.01, 0.5, 0, half->parameters.n_items);
+        step(full, number, 0.01, 0.5, 0, full->parameters.n_items);
+        assert_memory_equal(half->parameters.values, full->parameters.values, (size_t)n * sizeof *m);
+        for (int second = 0; second < 2; second++) {
+            sp_optimizer_get_moments(half->optimizer, second, 0, n, m);
+            const float *exact = second ? full->optimizer->v : full->optimizer->m;
+            for (int64_t i = 0; i < n; i++) assert_true(m[i] == sp_bf16_to_f32(sp_f32_to_bf16(exact[i])));
+            sp_optimizer_set_moments(half->optimizer, second, 0, n, m);
+            sp_optimizer_get_moments(half->optimizer, second, 0, n, again);
+            assert_memory_equal(m, again, (size_t)n * sizeof *m);
+        }
+    }
+    free(m);
+    free(again);
+    stop(half);
+    stop(full);
 }
 
 static void test_threads_and_cuts_leave_muon_bits(void **state)
@@ -448,6 +491,8 @@ int main(void)
         cmocka_unit_test(test_adamw_matches_pytorch),
         cmocka_unit_test(test_muon_matches_reference),
         cmocka_unit_test(test_threads_and_cuts_leave_adamw_bits),
+        cmocka_unit_test(test_threads_and_cuts_leave_bits_of_half_moments),
+        cmocka_unit_test(test_half_moments_are_rounded_once_a_step),
         cmocka_unit_test(test_threads_and_cuts_leave_muon_bits),
         cmocka_unit_test(test_balance_and_foreign_experts_are_left_alone),
         cmocka_unit_test(test_zero_gradient_only_decays),
