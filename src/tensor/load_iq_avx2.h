@@ -132,20 +132,24 @@ static inline __m256i scales_iq3_xxs(const void *block)
     return double_plus_one(both_halves(s));
 }
 
-static inline int pick_iq3_s(const sp_block_iq3_s *b, int c, int l)
+/* Grid entries of chunk c: the ninth bits of the indices are bits of qh. */
+static inline __m256i gather_iq3_s(const sp_block_iq3_s *b, int c)
 {
-    return (int)sp_iq3s_grid[b->qs[8 * c + l] | (b->qh[c] << (8 - l) & 0x100)];
+    const __m256i place = _mm256_setr_epi32(8, 7, 6, 5, 4, 3, 2, 1);
+    const uint32_t *g = sp_iq3s_grid;
+    __m256i ninth = _mm256_sllv_epi32(_mm256_set1_epi32(b->qh[c]), place);
+    __m256i index = _mm256_cvtepu8_epi32(load_8(b->qs + 8 * c));
+    index = _mm256_or_si256(index, _mm256_and_si256(ninth, _mm256_set1_epi32(0x100)));
+    uint32_t i[8];
+    _mm256_storeu_si256((__m256i *)i, index);
+    return _mm256_setr_epi32((int)g[i[0]], (int)g[i[1]], (int)g[i[2]], (int)g[i[3]], (int)g[i[4]],
+                             (int)g[i[5]], (int)g[i[6]], (int)g[i[7]]);
 }
 
 static inline void load_iq3_s(const void *block, __m256i q[8])
 {
     const sp_block_iq3_s *b = block;
-    for (int c = 0; c < 8; c++) {
-        __m256i grid = _mm256_setr_epi32(pick_iq3_s(b, c, 0), pick_iq3_s(b, c, 1), pick_iq3_s(b, c, 2),
-                                         pick_iq3_s(b, c, 3), pick_iq3_s(b, c, 4), pick_iq3_s(b, c, 5),
-                                         pick_iq3_s(b, c, 6), pick_iq3_s(b, c, 7));
-        q[c] = apply_sign_bits(grid, sp_load_u32(b->signs + 4 * c));
-    }
+    for (int c = 0; c < 8; c++) q[c] = apply_sign_bits(gather_iq3_s(b, c), sp_load_u32(b->signs + 4 * c));
 }
 
 static inline __m256i scales_iq3_s(const void *block)

@@ -23,7 +23,7 @@ typedef struct panel32 {
 /* A block of 256 of 16 weight rows. */
 typedef struct panel256 {
     __m256i q[64][2];
-    __m256i scale[16][2]; /* in the form that add_scaled() wants */
+    __m256i scale[16][2]; /* in the form that add_group() wants */
     __m256i min[8][2];    /* words, for two groups each; with an offset: -offset * scale */
     __m256i start[2];     /* takes back what a bias of the activations adds */
     __m256 d[2], dmin[2];
@@ -48,7 +48,7 @@ ALWAYS_INLINE void transpose_fours(const void *rows, size_t stride, __m256i *out
     }
 }
 
-/* Scales of one group of eight rows in the form that add_scaled() wants. */
+/* Scales of one group of eight rows in the form that add_group() wants. */
 ALWAYS_INLINE __m256i widen_scales(__m128i words)
 {
 #if defined(__AVXVNNI__)
