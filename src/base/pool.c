@@ -1,44 +1,61 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread pool: a job is published under a generation number; workers spin for a moment on that number,
- * then sleep on a condition variable. Chunks are taken from an atomic counter. Invariants: (1) `generation`
- * changes only while `n_running` is 0; (2) the caller leaves sp_pool_run only when every worker has left the
- * job, so a job's fields are never read after it returns. Start at sp_pool_run(). */
+/* The thread pool: a job is published by setting `n_left`, the units that nobody has taken yet, and whoever takes
+ * the last ones ends it. Invariants: (1) a thread reads a job's fields only while it holds units of that job,
+ * which it takes by lowering `n_left`; (2) the caller leaves sp_pool_run only when `n_open` is 0: all units are
+ * done, and no thread reads the fields any more. So a worker that sleeps through a job delays nobody, and one
+ * that was late takes units of the next job instead. Start at sp_pool_run(). */
 #include "base/pool.h"
 
 #include "base/mem.h"
+#include "base/place.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 #include <unistd.h>
 
-/* About 20 microseconds at 3 GHz: longer than the gap between two ops, far shorter than a scheduler slice. */
-#define SPIN_ROUNDS 2000
+/* How long a thread spins before it sleeps: longer than what lies between two jobs of a pass, far shorter than a
+ * scheduler's slice. */
+#define SPIN_NS 50000
+#define SPIN_ROUNDS 32 /* between two looks at the clock */
+/* A worker that ran for less than half of this time has been taken off its processor. */
+#define STALL_NS 50000
+#define STALL_SLEEP_NS 1000000 /* between later looks */
+/* A chunk is this part of an equal share of what is left: few trips to the counter, small chunks at the end. */
+#define SHARE_PARTS 2
 
 typedef struct worker {
     sp_pool *pool;
     int index;
     pthread_t thread;
+    _Atomic int home;     /* the processor it is pinned to; negative: none */
+    _Atomic int cpu;      /* where it began its last job */
+    _Atomic bool working; /* may hold units */
+    _Atomic bool moved;   /* pinned to the caller's processor for a moment */
+    int64_t run_ns;       /* the caller's note of its running time */
 } worker;
 
 struct sp_pool {
     int n_threads; /* including the caller */
     int n_started;
-    worker *workers;
+    int caller_cpu;  /* the processor that is no worker's home; negative: there are no homes */
+    worker *workers; /* (n_threads), the first unused */
+    sp_place place;
     pthread_mutex_t mutex;
     pthread_cond_t work_ready;
     pthread_cond_t work_done;
-    _Atomic uint64_t generation;
-    _Atomic int n_running; /* workers that have not finished the current job */
-    _Atomic int n_asleep;
-    _Atomic bool quit;
-    bool caller_waits; /* under mutex */
     /* the current job */
     sp_pool_fn fn;
     void *ctx;
     size_t n;
     size_t grain;
-    _Atomic size_t next;
+    size_t n_units; /* stretches of `grain` items */
+    char apart[64]; /* what threads spin on shares no cache line with the fields above */
+    _Atomic size_t n_left;
+    _Atomic bool quit;
+    _Atomic int n_asleep;
+    char apart_too[64];
+    _Atomic size_t n_open;
+    _Atomic bool caller_waits;
 };
 
 static inline void relax_cpu(void)
@@ -50,69 +67,189 @@ static inline void relax_cpu(void)
 #endif
 }
 
-static void run_chunks(sp_pool *pool, int thread)
+static int64_t read_ns(clockid_t clock)
 {
-    for (;;) {
-        size_t begin = atomic_fetch_add_explicit(&pool->next, pool->grain, memory_order_relaxed);
-        if (begin >= pool->n) return;
-        size_t end = pool->n - begin < pool->grain ? pool->n : begin + pool->grain;
-        pool->fn(pool->ctx, begin, end, thread);
-    }
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Wait until the generation differs from `seen`; returns the new one. */
-static uint64_t await_job(sp_pool *pool, uint64_t seen)
+/* Take units of the current job; their number, 0 when none are left. */
+static size_t take_units(sp_pool *pool, size_t *begin, size_t *end)
 {
-    for (int i = 0; i < SPIN_ROUNDS; i++) {
-        uint64_t now = atomic_load_explicit(&pool->generation, memory_order_acquire);
-        if (now != seen) return now;
-        relax_cpu();
+    size_t left = atomic_load_explicit(&pool->n_left, memory_order_relaxed), take;
+    do {
+        if (left == 0) return 0;
+        take = left / (SHARE_PARTS * (size_t)pool->n_threads);
+        if (take == 0) take = 1;
+    } while (!atomic_compare_exchange_weak_explicit(&pool->n_left, &left, left - take, memory_order_acquire,
+                                                    memory_order_relaxed));
+    size_t first = pool->n_units - left;
+    *begin = first * pool->grain;
+    *end = left == take ? pool->n : (first + take) * pool->grain;
+    return take;
+}
+
+/* Take units until none are left; the number of those done, which stay open until the thread reports them. */
+static size_t run_units(sp_pool *pool, int thread)
+{
+    size_t begin, end, take, n_done = 0;
+    while ((take = take_units(pool, &begin, &end)) > 0) {
+        pool->fn(pool->ctx, begin, end, thread);
+        n_done += take;
     }
+    return n_done;
+}
+
+/* --- workers -------------------------------------------------------------------------------------------- */
+
+/* Back from the caller's processor, to wait in the queue of the one it was taken off. */
+static void go_home(worker *self)
+{
+    if (!atomic_load_explicit(&self->moved, memory_order_acquire)) return;
+    atomic_store(&self->moved, false);
+    int home = atomic_load(&self->home);
+    sp_place_pin(pthread_self(), home >= 0 ? home : atomic_load(&self->cpu));
+    if (home < 0) sp_place_unpin(pthread_self(), &self->pool->place);
+}
+
+static bool is_called(sp_pool *pool)
+{
+    return atomic_load(&pool->n_left) != 0 || atomic_load(&pool->quit);
+}
+
+static void await_job(worker *self)
+{
+    sp_pool *pool = self->pool;
+    int64_t start = 0, now;
+    do {
+        go_home(self);
+        for (int i = 0; i < SPIN_ROUNDS; i++) {
+            if (is_called(pool)) return;
+            relax_cpu();
+        }
+        now = read_ns(CLOCK_MONOTONIC);
+        if (start == 0) start = now;
+    } while (now - start < SPIN_NS);
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->n_asleep, 1);
-    while (atomic_load(&pool->generation) == seen) pthread_cond_wait(&pool->work_ready, &pool->mutex);
+    while (!is_called(pool)) pthread_cond_wait(&pool->work_ready, &pool->mutex);
     atomic_fetch_sub(&pool->n_asleep, 1);
     pthread_mutex_unlock(&pool->mutex);
-    return atomic_load(&pool->generation);
 }
 
 static void *work(void *arg)
 {
     worker *self = arg;
     sp_pool *pool = self->pool;
-    uint64_t seen = 0;
+    if (atomic_load(&self->home) >= 0) sp_place_pin(pthread_self(), atomic_load(&self->home));
     for (;;) {
-        seen = await_job(pool, seen);
+        await_job(self);
         if (atomic_load(&pool->quit)) return NULL;
-        run_chunks(pool, self->index);
-        if (atomic_fetch_sub_explicit(&pool->n_running, 1, memory_order_acq_rel) == 1) {
-            pthread_mutex_lock(&pool->mutex);
-            if (pool->caller_waits) pthread_cond_signal(&pool->work_done);
-            pthread_mutex_unlock(&pool->mutex);
-        }
+        atomic_store_explicit(&self->cpu, sp_place_here(), memory_order_relaxed);
+        atomic_store(&self->working, true);
+        size_t n_done = run_units(pool, self->index);
+        atomic_store(&self->working, false);
+        if (n_done == 0 || atomic_fetch_sub(&pool->n_open, n_done) != n_done) continue;
+        if (!atomic_load(&pool->caller_waits)) continue;
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_signal(&pool->work_done);
+        pthread_mutex_unlock(&pool->mutex);
     }
 }
 
-static void publish(sp_pool *pool)
+/* --- the caller ----------------------------------------------------------------------------------------- */
+
+/* The system has moved the caller to a worker's home: that worker goes where the caller was. */
+static void keep_apart(sp_pool *pool)
 {
-    atomic_fetch_add(&pool->generation, 1);
-    if (atomic_load(&pool->n_asleep) == 0) return;
+    int here = pool->caller_cpu < 0 ? -1 : sp_place_here();
+    if (here == pool->caller_cpu) return;
+    for (int i = 1; i < pool->n_threads; i++) {
+        worker *w = &pool->workers[i];
+        if (atomic_load(&w->home) != here) continue;
+        atomic_store(&w->home, pool->caller_cpu);
+        sp_place_pin(w->thread, pool->caller_cpu);
+        pool->caller_cpu = here;
+        return;
+    }
+}
+
+static void wake_workers(sp_pool *pool)
+{
+    int n_asleep = atomic_load(&pool->n_asleep);
+    if (n_asleep == 0) return;
+    size_t n_useful = pool->n_units - 1;
     pthread_mutex_lock(&pool->mutex);
-    pthread_cond_broadcast(&pool->work_ready);
+    if (n_useful >= (size_t)n_asleep)
+        pthread_cond_broadcast(&pool->work_ready);
+    else
+        for (size_t i = 0; i < n_useful; i++) pthread_cond_signal(&pool->work_ready);
     pthread_mutex_unlock(&pool->mutex);
+}
+
+/* True when all units are done within the time. */
+static bool spin_until_done(sp_pool *pool, int64_t ns)
+{
+    int64_t start = 0, now;
+    do {
+        for (int i = 0; i < SPIN_ROUNDS; i++) {
+            if (atomic_load_explicit(&pool->n_open, memory_order_acquire) == 0) return true;
+            relax_cpu();
+        }
+        now = read_ns(CLOCK_MONOTONIC);
+        if (start == 0) start = now;
+    } while (now - start < ns);
+    return false;
+}
+
+static bool sleep_until_done(sp_pool *pool, int64_t ns)
+{
+    struct timespec until;
+    int64_t end = read_ns(CLOCK_REALTIME) + ns; /* the clock of pthread_cond_timedwait */
+    until.tv_sec = (time_t)(end / 1000000000);
+    until.tv_nsec = (long)(end % 1000000000);
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->caller_waits, true);
+    int rc = 0;
+    while (atomic_load(&pool->n_open) != 0 && rc == 0)
+        rc = pthread_cond_timedwait(&pool->work_done, &pool->mutex, &until);
+    atomic_store(&pool->caller_waits, false);
+    pthread_mutex_unlock(&pool->mutex);
+    return atomic_load(&pool->n_open) == 0;
+}
+
+static void note_run_times(sp_pool *pool)
+{
+    for (int i = 1; i < pool->n_threads; i++) {
+        worker *w = &pool->workers[i];
+        if (!atomic_load(&w->working) || !sp_place_run_time(w->thread, &w->run_ns)) w->run_ns = -1;
+    }
+}
+
+/* Workers that hold units and have hardly run since the note was taken come to the caller's processor, which the
+ * caller is about to leave: other processes keep them off their own for milliseconds. */
+static void fetch_stalled(sp_pool *pool)
+{
+    int here = sp_place_here();
+    for (int i = 1; i < pool->n_threads; i++) {
+        worker *w = &pool->workers[i];
+        int64_t run_ns;
+        if (w->run_ns < 0 || !atomic_load(&w->working) || atomic_load(&w->moved)) continue;
+        if (!sp_place_run_time(w->thread, &run_ns) || run_ns - w->run_ns > STALL_NS / 2) continue;
+        if (sp_place_pin(w->thread, here)) atomic_store(&w->moved, true);
+    }
 }
 
 static void await_workers(sp_pool *pool)
 {
-    for (int i = 0; i < SPIN_ROUNDS; i++) {
-        if (atomic_load_explicit(&pool->n_running, memory_order_acquire) == 0) return;
-        relax_cpu();
-    }
-    pthread_mutex_lock(&pool->mutex);
-    pool->caller_waits = true;
-    while (atomic_load(&pool->n_running) != 0) pthread_cond_wait(&pool->work_done, &pool->mutex);
-    pool->caller_waits = false;
-    pthread_mutex_unlock(&pool->mutex);
+    if (spin_until_done(pool, SPIN_NS)) return;
+    note_run_times(pool);
+    if (spin_until_done(pool, STALL_NS)) return;
+    do {
+        fetch_stalled(pool);
+        note_run_times(pool);
+    } while (!sleep_until_done(pool, STALL_SLEEP_NS));
 }
 
 void sp_pool_run(sp_pool *pool, size_t n, size_t grain, sp_pool_fn fn, void *ctx)
@@ -123,29 +260,57 @@ void sp_pool_run(sp_pool *pool, size_t n, size_t grain, sp_pool_fn fn, void *ctx
         fn(ctx, 0, n, 0);
         return;
     }
+    keep_apart(pool);
     pool->fn = fn;
     pool->ctx = ctx;
     pool->n = n;
     pool->grain = grain;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->n_running, pool->n_threads - 1, memory_order_release);
-    publish(pool);
-    run_chunks(pool, 0);
-    await_workers(pool);
+    pool->n_units = (n - 1) / grain + 1;
+    atomic_store_explicit(&pool->n_open, pool->n_units, memory_order_relaxed);
+    atomic_store(&pool->n_left, pool->n_units);
+    wake_workers(pool);
+    size_t n_done = run_units(pool, 0);
+    if (atomic_fetch_sub(&pool->n_open, n_done) != n_done) await_workers(pool);
 }
+
+/* --- creation ------------------------------------------------------------------------------------------- */
 
 int sp_cpu_count(void)
 {
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        int n = CPU_COUNT(&set);
-        if (n >= 1) return n < SP_POOL_MAX_THREADS ? n : SP_POOL_MAX_THREADS;
-    }
-#endif
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    sp_place place;
+    sp_place_read(&place);
+    long online = place.n_cpus ? place.n_cpus : sysconf(_SC_NPROCESSORS_ONLN);
     if (online < 1) return 1;
     return online < SP_POOL_MAX_THREADS ? (int)online : SP_POOL_MAX_THREADS;
+}
+
+/* One processor for each worker and one for the caller, where it is now; -1 for all unless there are as many
+ * threads as processors. With fewer threads the system finds the idle processors better than a fixed choice, which
+ * other processes may make too. */
+static void choose_homes(sp_pool *pool)
+{
+    int here = sp_place_here(), n = 1;
+    pool->caller_cpu = -1;
+    for (int i = 0; i < pool->n_threads; i++) pool->workers[i].home = -1;
+    if (here < 0 || pool->n_threads != pool->place.n_cpus) return;
+    pool->caller_cpu = here;
+    for (int i = 0; i < pool->place.n_cpus && n < pool->n_threads; i++)
+        if (pool->place.cpus[i] != here) pool->workers[n++].home = pool->place.cpus[i];
+}
+
+static sp_status start_workers(sp_pool *pool, sp_error *err)
+{
+    choose_homes(pool);
+    for (int i = 1; i < pool->n_threads; i++) {
+        worker *w = &pool->workers[i];
+        w->pool = pool;
+        w->index = i;
+        if (pthread_create(&w->thread, NULL, work, w) != 0)
+            return sp_fail(err, SP_E_NOMEM, "threads: the system refuses to start thread %d of %d", i + 1,
+                           pool->n_threads);
+        pool->n_started++;
+    }
+    return SP_OK;
 }
 
 sp_status sp_pool_create(sp_pool **out, int n_threads, sp_error *err)
@@ -161,20 +326,14 @@ sp_status sp_pool_create(sp_pool **out, int n_threads, sp_error *err)
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work_ready, NULL);
     pthread_cond_init(&pool->work_done, NULL);
+    sp_place_read(&pool->place);
     pool->workers = sp_calloc((size_t)n_threads, sizeof *pool->workers);
-    if (!pool->workers) {
+    sp_status status = pool->workers
+                           ? start_workers(pool, err)
+                           : sp_fail_nomem(err, "thread pool", (uint64_t)n_threads * sizeof *pool->workers);
+    if (status != SP_OK) {
         sp_pool_destroy(pool);
-        return sp_fail_nomem(err, "thread pool", (uint64_t)n_threads * sizeof *pool->workers);
-    }
-    for (int i = 1; i < n_threads; i++) {
-        worker *w = &pool->workers[i];
-        *w = (worker){pool, i, 0};
-        if (pthread_create(&w->thread, NULL, work, w) != 0) {
-            sp_pool_destroy(pool);
-            return sp_fail(err, SP_E_NOMEM, "threads: the system refuses to start thread %d of %d", i + 1,
-                           n_threads);
-        }
-        pool->n_started++;
+        return status;
     }
     *out = pool;
     return SP_OK;
@@ -183,9 +342,8 @@ sp_status sp_pool_create(sp_pool **out, int n_threads, sp_error *err)
 void sp_pool_destroy(sp_pool *pool)
 {
     if (!pool) return;
-    atomic_store(&pool->quit, true);
     pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add(&pool->generation, 1);
+    atomic_store(&pool->quit, true);
     pthread_cond_broadcast(&pool->work_ready);
     pthread_mutex_unlock(&pool->mutex);
     for (int i = 1; i <= pool->n_started; i++) pthread_join(pool->workers[i].thread, NULL);

