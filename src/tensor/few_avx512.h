@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* AVX-512 matmuls of up to SP_FEW activation rows (decoding): runs of sixteen weight rows are multiplied as they are
+ * unpacked, and never stored. The rows that come next are asked for meanwhile, in the order of their addresses,
+ * which is what fetches ahead in the caches follow.
+ *
+ * A format in blocks of 256 is a struct format256; ROWS_256 makes its matmul. Likewise format32 and ROWS_32. */
+#ifndef SP_TENSOR_FEW_AVX512_H
+#define SP_TENSOR_FEW_AVX512_H
+
+#include "tensor/panel_avx512.h"
+
+#if defined(__AVX512VNNI__)
+
+/* Step i of a block gives the runs first + 2 j (formats that hold several groups in one byte) or first + j. */
+typedef struct format256 {
+    int steps, runs;   /* steps * runs = 16 */
+    bool paired;       /* run j of step i: (2 runs) (i / 2) + i % 2 + 2 j, else runs i + j */
+    int group;         /* elements of a scale: 16 or 32 */
+    bool has_min;
+    void (*scales)(const uint8_t *w, size_t stride, sp_scales256 *s);
+    void (*step)(const uint8_t *w, size_t stride, int i, __m512i *q);
+} format256;
+
+typedef struct format32 {
+    int offset; /* of q, which is unsigned */
+    bool has_min;
+    void (*block)(const uint8_t *w, size_t stride, __m512i q[8], __m512 *d, __m512 *m);
+} format32;
+
+INLINE int run_of(const format256 *f, int i, int j)
+{
+    return f->paired ? 2 * f->runs * (i / 2) + i % 2 + 2 * j : f->runs * i + j;
+}
+
+/* A walk over memory that is asked for in small shares. */
+typedef struct ahead {
+    const uint8_t *next, *end;
+} ahead;
+
+INLINE void fetch_lines(ahead *a, int n)
+{
+    for (int i = 0; i < n; i++) _mm_prefetch((const char *)a->next + 64 * i, _MM_HINT_T0);
+    a->next += 64 * n;
+    if (a->next > a->end) a->next = a->end;
+}
+
+/* Sixteen rows from `row` on. */
+typedef struct sixteen {
+    const uint8_t *w;
+    size_t stride;
+    int64_t n_rows; /* that exist */
+    ahead ahead;
+} sixteen;
+
+INLINE sixteen begin_sixteen(const sp_matmul *m, int64_t row)
+{
+    const uint8_t *w = m->w;
+    int64_t left = m->n_rows - row;
+    const uint8_t *end = w + (size_t)m->n_rows * m->w_stride, *next = w + (size_t)(row + 16) * m->w_stride;
+    return (sixteen){w + (size_t)row * m->w_stride, m->w_stride, left < 16 ? left : 16,
+                     {next < end ? next : end - 1, end - 1}};
+}
+
+INLINE void store_sums(const sp_matmul *m, int64_t row, int64_t n_rows, int n_x, const __m512 y[])
+{
+    __mmask16 mask = (__mmask16)((1u << n_rows) - 1);
+    for (int t = 0; t < n_x; t++) _mm512_mask_storeu_ps(m->y + t * m->y_stride + row, mask, y[t]);
+}
+
+/* One block of 256 of sixteen rows. */
+INLINE void add_block_256(const format256 *f, const uint8_t *w, size_t stride, const sp_act_q8k *const x[], int n_x,
+                          ahead *rows_ahead, int lines, __m512 y[])
+{
+    sp_scales256 s;
+    __m512i sum[SP_FEW];
+    f->scales(w, stride, &s);
+    for (int t = 0; t < n_x; t++) {
+        sum[t] = _mm512_setzero_si512();
+        if (!f->has_min) sum[t] = add_pairs(sum[t], &s, x[t]);
+    }
+    for (int i = 0; i < f->steps; i++) {
+        __m512i q[16];
+        f->step(w, stride, i, q);
+        fetch_lines(rows_ahead, lines);
+        for (int j = 0; j < f->runs; j++) {
+            int run = run_of(f, i, j);
+            __m512i scale = s.scale[16 * run / f->group];
+            for (int t = 0; t < n_x; t++) {
+                __m512i part = _mm512_setzero_si512();
+                for (int k = 0; k < 4; k++)
+                    part = _mm512_dpbusd_epi32(part, q[4 * j + k], broadcast_4(x[t]->q + 16 * run + 4 * k));
+                sum[t] = _mm512_add_epi32(sum[t], _mm512_mullo_epi32(part, scale));
+            }
+        }
+    }
+    for (int t = 0; t < n_x; t++) {
+        __m512 dx = _mm512_set1_ps(x[t]->d);
+        y[t] = _mm512_fmadd_ps(_mm512_mul_ps(s.d, dx), _mm512_cvtepi32_ps(sum[t]), y[t]);
+        if (!f->has_min) continue;
+        __m512i min_sum = add_pairs(_mm512_setzero_si512(), &s, x[t]);
+        y[t] = _mm512_fnmadd_ps(_mm512_mul_ps(s.dmin, dx), _mm512_cvtepi32_ps(min_sum), y[t]);
+    }
+}
+
+INLINE void multiply_few_256(const format256 *f, size_t block_bytes, const sp_matmul *m, int n_x)
+{
+    uint8_t copy[16][SP_MAX_SPAN];
+    int lines = (int)(16 * block_bytes / 64 / (size_t)f->steps) + 1;
+    for (int64_t row = 0; row < m->n_rows; row += 16) {
+        sixteen g = begin_sixteen(m, row);
+        const sp_act_q8k *x[SP_FEW];
+        __m512 y[SP_FEW];
+        for (int t = 0; t < n_x; t++) {
+            x[t] = (const sp_act_q8k *)(const void *)((const char *)m->x + (size_t)t * m->x_stride);
+            y[t] = _mm512_setzero_ps();
+        }
+        for (size_t i = 0; i < m->n / 256; i++, g.w += block_bytes) {
+            const uint8_t *w = g.w;
+            size_t stride = g.stride;
+            if (g.n_rows < 16) {
+                copy_rows(w, stride, g.n_rows, block_bytes, copy);
+                w = copy[0];
+                stride = SP_MAX_SPAN;
+            }
+            add_block_256(f, w, stride, x, n_x, &g.ahead, lines, y);
+            for (int t = 0; t < n_x; t++) x[t]++;
+        }
+        store_sums(m, row, g.n_rows, n_x, y);
+    }
+}
+
+/* One block of 32 of sixteen rows. The offset's part is summed like a weight row of that value. */
+INLINE void add_block_32(const format32 *f, const uint8_t *w, size_t stride, const sp_act_q8 *const x[], int n_x,
+                         __m512 y[])
+{
+    const __m512i offset = _mm512_set1_epi8((char)f->offset);
+    __m512i q[8];
+    __m512 d, min;
+    f->block(w, stride, q, &d, &min);
+    for (int t = 0; t < n_x; t++) {
+        __m512i sum = _mm512_setzero_si512(), sum2 = sum, off = sum;
+        for (int k = 0; k < 8; k++) {
+            __m512i b = broadcast_4(x[t]->q + 4 * k);
+            if (k % 2)
+                sum2 = _mm512_dpbusd_epi32(sum2, q[k], b);
+            else
+                sum = _mm512_dpbusd_epi32(sum, q[k], b);
+            if (f->offset) off = _mm512_dpbusd_epi32(off, offset, b);
+        }
+        sum = _mm512_sub_epi32(_mm512_add_epi32(sum, sum2), off);
+        __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(x[t]->d));
+        y[t] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), y[t]);
+        if (f->has_min) y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(x[t]->s), y[t]);
+    }
+}
+
+INLINE void multiply_few_32(const format32 *f, size_t block_bytes, const sp_matmul *m, int n_x)
+{
+    uint8_t copy[16][SP_MAX_SPAN];
+    int lines = (int)(16 * block_bytes / 64) + 1;
+    for (int64_t row = 0; row < m->n_rows; row += 16) {
+        sixteen g = begin_sixteen(m, row);
+        const sp_act_q8 *x[SP_FEW];
+        __m512 y[SP_FEW];
+        for (int t = 0; t < n_x; t++) {
+            x[t] = (const sp_act_q8 *)(const void *)((const char *)m->x + (size_t)t * m->x_stride);
+            y[t] = _mm512_setzero_ps();
+        }
+        for (size_t i = 0; i < m->n / 32; i++, g.w += block_bytes) {
+            const uint8_t *w = g.w;
+            size_t stride = g.stride;
+            if (g.n_rows < 16) {
+                copy_rows(w, stride, g.n_rows, block_bytes, copy);
+                w = copy[0];
+                stride = SP_MAX_SPAN;
+            }
+            fetch_lines(&g.ahead, lines);
+            add_block_32(f, w, stride, x, n_x, y);
+            for (int t = 0; t < n_x; t++) x[t]++;
+        }
+        store_sums(m, row, g.n_rows, n_x, y);
+    }
+}
+
+/* 256 elements of sixteen rows as a panel. */
+INLINE void fill_panel_256(const format256 *f, const uint8_t *w, size_t stride, sp_panel *p)
+{
+    f->scales(w, stride, &p->k.s);
+    for (int i = 0; i < f->steps; i++) {
+        __m512i q[16];
+        f->step(w, stride, i, q);
+        for (int j = 0; j < f->runs; j++)
+            for (int k = 0; k < 4; k++) p->k.q[4 * run_of(f, i, j) + k] = q[4 * j + k];
+    }
+}
+
+INLINE void fill_panel_32(const format32 *f, size_t block_bytes, const uint8_t *w, size_t stride, int n_blocks,
+                          sp_panel *p)
+{
+    const __m512i top = _mm512_set1_epi8((char)0x80), offset = _mm512_set1_epi8((char)f->offset);
+    for (int b = 0; b < n_blocks; b++, w += block_bytes) {
+        __m512i q[8], sum = _mm512_setzero_si512();
+        f->block(w, stride, q, &p->b.d[b], &p->b.m[b]);
+        for (int k = 0; k < 8; k++) {
+            q[k] = _mm512_sub_epi8(q[k], offset);
+            p->b.q[8 * b + k] = q[k];
+            sum = _mm512_dpbusd_epi32(sum, top, q[k]);
+        }
+        p->b.start[b] = _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+    }
+}
+
+/* matmul_<type>_avx512 for a format256 named fields_<type>; `tiles` as its group and mins say. */
+#define ROWS_256(type, tiles)                                                                                \
+    static void fill_##type(const uint8_t *w, size_t stride, int n_blocks, sp_panel *p)                      \
+    {                                                                                                        \
+        (void)n_blocks;                                                                                      \
+        fill_panel_256(&fields_##type, w, stride, p);                                                        \
+    }                                                                                                        \
+    static void matmul_##type##_avx512(const sp_matmul *m)                                                   \
+    {                                                                                                        \
+        static const sp_panel_format panels = {256, sizeof(sp_block_##type), fill_##type, tiles};            \
+        switch (m->n_x) {                                                                                    \
+        case 1: multiply_few_256(&fields_##type, sizeof(sp_block_##type), m, 1); break;                      \
+        case 2: multiply_few_256(&fields_##type, sizeof(sp_block_##type), m, 2); break;                      \
+        case 3: multiply_few_256(&fields_##type, sizeof(sp_block_##type), m, 3); break;                      \
+        case 4: multiply_few_256(&fields_##type, sizeof(sp_block_##type), m, 4); break;                      \
+        default: sp_matmul_panels_avx512(m, &panels); break;                                                 \
+        }                                                                                                    \
+    }
+
+#define ROWS_32(type, tiles)                                                                                 \
+    static void fill_##type(const uint8_t *w, size_t stride, int n_blocks, sp_panel *p)                      \
+    {                                                                                                        \
+        fill_panel_32(&fields_##type, sizeof(sp_block_##type), w, stride, n_blocks, p);                      \
+    }                                                                                                        \
+    static void matmul_##type##_avx512(const sp_matmul *m)                                                   \
+    {                                                                                                        \
+        static const sp_panel_format panels = {32, sizeof(sp_block_##type), fill_##type, tiles};             \
+        switch (m->n_x) {                                                                                    \
+        case 1: multiply_few_32(&fields_##type, sizeof(sp_block_##type), m, 1); break;                       \
+        case 2: multiply_few_32(&fields_##type, sizeof(sp_block_##type), m, 2); break;                       \
+        case 3: multiply_few_32(&fields_##type, sizeof(sp_block_##type), m, 3); break;                       \
+        case 4: multiply_few_32(&fields_##type, sizeof(sp_block_##type), m, 4); break;                       \
+        default: sp_matmul_panels_avx512(m, &panels); break;                                                 \
+        }                                                                                                    \
+    }
+
+#endif
+#endif
