@@ -105,6 +105,8 @@ ALWAYS_INLINE void multiply_tile_32(const sp_matmul *m, const format32 *f, int64
     few_tile tile;
     open_few(&tile, m, r, t, n_t);
     for (size_t block = 0; block < m->n / 32; block++) {
+        for (int i = 0; block % 4 == 0 && i < 8; i++)
+            fetch_ahead(tile.w[i] + block * (size_t)f->bytes, 8 * m->w_stride, 4 * f->bytes);
         if (f->nibbles_at)
             add_few_nibbles(&tile, block, f, n_t);
         else
@@ -170,7 +172,11 @@ ALWAYS_INLINE void multiply_tile_256(const sp_matmul *m, const format256 *f, int
 {
     few_tile tile;
     open_few(&tile, m, r, t, n_t);
-    for (size_t block = 0; block < m->n / 256; block++) add_few_256(&tile, block, f, n_t);
+    for (size_t block = 0; block < m->n / 256; block++) {
+        for (int i = 0; i < 8; i++)
+            fetch_ahead(tile.w[i] + block * (size_t)f->bytes, 8 * m->w_stride, f->bytes);
+        add_few_256(&tile, block, f, n_t);
+    }
     close_few(&tile, m, r, t, n_t);
 }
 

@@ -323,6 +323,7 @@ ALWAYS_INLINE void multiply_panel_256(const sp_matmul *m, const format256 *f, in
     open_panel(m, r, w, y);
     for (size_t block = 0; block < m->n / 256; block++) {
         for (int h = 0; h < 2; h++) fill_half_256(&p, h, w + 8 * h, block, f);
+        for (int i = 0; i < 16; i++) fetch_ahead(w[i] + block * (size_t)f->bytes, 16 * m->w_stride, f->bytes);
         f->start(&p);
         for (int64_t j = 0; j < PANEL_X && t + j < m->n_x; j += 4) {
             const sp_act_q8k *x[4];
@@ -342,6 +343,8 @@ ALWAYS_INLINE void multiply_panel_32(const sp_matmul *m, const format32 *f, int6
     for (size_t block = 0; block < m->n / 32; block += 8) {
         int n_blocks = m->n / 32 - block < 8 ? (int)(m->n / 32 - block) : 8;
         for (int h = 0; h < 2; h++) fill_half_32(&p, h, w + 8 * h, block, n_blocks, f);
+        for (int i = 0; i < 16; i++)
+            fetch_ahead(w[i] + block * (size_t)f->bytes, 16 * m->w_stride, n_blocks * f->bytes);
         f->start(&p, n_blocks);
         for (int64_t j = 0; j < PANEL_X && t + j < m->n_x; j += 4) {
             const sp_act_q8 *x[4];

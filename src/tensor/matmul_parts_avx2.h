@@ -55,6 +55,14 @@ ALWAYS_INLINE const void *activation_row(const sp_matmul *m, int64_t t)
     return (const char *)m->x + (size_t)(t < m->n_x ? t : m->n_x - 1) * m->x_stride;
 }
 
+/* Asks for bytes that the next rows have where these are: rows side by side are too many streams for what a
+ * processor fetches by itself. A prefetch never faults, so the end of a matrix needs no care. */
+ALWAYS_INLINE void fetch_ahead(const uint8_t *w, size_t ahead, int bytes)
+{
+    for (int i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)((uintptr_t)w + ahead + (size_t)i), _MM_HINT_T0);
+}
+
 /* Keeps a compiler from adding up in a tree: the parts of that need more registers than there are. */
 ALWAYS_INLINE __m256i in_order(__m256i v)
 {
