@@ -96,8 +96,9 @@ static sp_tensor *attend_grouped(const layer_ctx *c, const sp_tensor *x)
 
 /* Queries of latent attention by head: a part without position and a rotated one. */
 typedef struct latent_queries {
-    sp_tensor *nope; /* (T nh, n) */
-    sp_tensor *pe;   /* (T nh, r) */
+    sp_tensor *nope;        /* (T nh, n) */
+    sp_tensor *pe;          /* (T nh, r) */
+    const sp_tensor *whole; /* what nope is a part of */
 } latent_queries;
 
 /* first: (T, ql) or, without a low rank, (T, nh (n + r)). */
@@ -113,8 +114,9 @@ static latent_queries project_queries(const layer_ctx *c, const sp_tensor *first
         q = sp_op_linear(ops, q, w->q_b, NULL);
     }
     q = sp_op_reshape(ops, q, c->batch->n_tokens * nh, n + r);
-    return (latent_queries){sp_op_columns(ops, q, 0, n), sp_op_rope(ops, sp_op_columns(ops, q, n, r),
-                                                                    &c->net->rope, c->batch->positions, nh)};
+    return (latent_queries){
+        sp_op_columns(ops, q, 0, n),
+        sp_op_rope(ops, sp_op_columns(ops, q, n, r), &c->net->rope, c->batch->positions, nh), q};
 }
 
 /* Latent attention, absorbed: queries in the latent space, per head [Wk^T q_nope ; rope(q_pe)], and one shared
@@ -158,6 +160,9 @@ static sp_tensor *attend_expanded(const layer_ctx *c, latent_queries q, const sp
     sp_tensor *queries = sp_op_concat(ops, q.nope, q.pe);                 /* (T nh, n + r) */
     sp_tensor *k = sp_op_concat(ops, sp_op_columns(ops, kv, 0, n), k_pe); /* (T nh, n + r) */
     sp_tensor *v = sp_op_dense(ops, sp_op_columns(ops, kv, n, vd));       /* (T nh, vd) */
+    sp_tape_release(ops, q.whole);                                        /* copied */
+    sp_tape_release(ops, q.pe);
+    sp_tape_release(ops, kv);
     queries = sp_op_reshape(ops, queries, n_tokens, nh * (n + r));
     k = sp_op_reshape(ops, k, n_tokens, nh * (n + r));
     v = sp_op_reshape(ops, v, n_tokens, nh * vd);
@@ -313,10 +318,14 @@ static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
     sp_routing *routing = sp_op_route(ops, logits, &route);
     if (!routing) return NULL;
     if (c->net->experts) return mix_streamed(c, x, routing);
-    sp_tensor *down = run_experts(c, x, routing);     /* (T K, h) */
-    sp_tensor *y = sp_op_combine(ops, down, routing); /* (T, h) */
+    sp_tensor *down = run_experts(c, x, routing);                           /* (T K, h) */
+    sp_tensor *combined = sp_op_combine(ops, down, routing), *y = combined; /* (T, h) */
     if (c->batch->watch && y) y = watch_experts(c, y, logits, routing);
-    return w->shared.gate ? sp_op_add(ops, y, feed_forward(ops, x, &w->shared)) : y;
+    if (!w->shared.gate) return y;
+    sp_tensor *shared = feed_forward(ops, x, &w->shared), *sum = sp_op_add(ops, y, shared);
+    sp_tape_release(ops, shared);
+    sp_tape_release(ops, combined);
+    return sum;
 }
 
 /* What the next layer will probably choose: its norm and router applied to y (T, h), which this layer's feed-forward
@@ -344,11 +353,15 @@ static sp_tensor *run_layer(const layer_ctx *c, const sp_tensor *x)
     float eps = (float)hp->rms_norm_eps;
     bool latent = sp_arch_get(hp->arch)->attention == SP_ATTENTION_LATENT;
     sp_tensor *normed = sp_op_rms_norm(c->ops, x, c->w->attn_norm, eps);
-    sp_tensor *y = sp_op_add(c->ops, x, latent ? attend_latent(c, normed) : attend_grouped(c, normed));
+    sp_tensor *part = latent ? attend_latent(c, normed) : attend_grouped(c, normed);
+    sp_tensor *y = sp_op_add(c->ops, x, part);
+    sp_tape_release(c->ops, part);
     if (c->net->experts) guess_experts(c, y);
     normed = sp_op_rms_norm(c->ops, y, c->w->ffn_norm, eps);
-    return sp_op_add(c->ops, y,
-                     c->w->router ? mix_experts(c, normed) : feed_forward(c->ops, normed, &c->w->ffn));
+    part = c->w->router ? mix_experts(c, normed) : feed_forward(c->ops, normed, &c->w->ffn);
+    sp_tensor *out = sp_op_add(c->ops, y, part);
+    sp_tape_release(c->ops, part);
+    return out;
 }
 
 static sp_tensor *run_layer_again(sp_ops *ops, const sp_tensor *x, const void *ctx)

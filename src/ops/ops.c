@@ -18,8 +18,7 @@ void sp_ops_init(sp_ops *ops, sp_pool *pool, sp_arena *arena)
 void sp_ops_restore(sp_ops *ops, sp_arena_mark mark)
 {
     sp_arena_restore(ops->arena, mark);
-    for (int a = 0; a < SP_ACT_COUNT; a++)
-        ops->act_of[a] = NULL; /* the arena's addresses are used again */
+    for (int a = 0; a < SP_ACT_COUNT; a++) ops->act_of[a] = NULL; /* the arena's addresses are used again */
 }
 
 void *sp_ops_alloc(sp_ops *ops, size_t count, size_t size)
@@ -53,7 +52,11 @@ sp_tensor *sp_ops_new(sp_ops *ops, int64_t rows, int64_t cols)
 {
     size_t count;
     if (!sp_mul_size((size_t)rows, (size_t)cols, &count)) count = SIZE_MAX;
-    float *data = sp_ops_alloc(ops, count, sizeof *data);
+    float *data = NULL;
+    if (ops->tape && count <= SIZE_MAX / sizeof *data)
+        data = sp_tape_take(ops, count * sizeof *data);
+    else
+        data = sp_ops_alloc(ops, count, sizeof *data);
     return data ? new_view(ops, data, rows, cols, (size_t)cols * sizeof(float)) : NULL;
 }
 

@@ -142,6 +142,6 @@ sp_tensor *sp_op_recompute(sp_ops *ops, const sp_tensor *x, const sp_recompute *
     run_unrecorded(ops, x, r, y);
     if (ops->status != SP_OK) return NULL;
     sp_tape_record(ops, y, &x, 1, backward_recompute, saved);
-    if (saved->half) sp_tape_give(ops, x->data, bytes_of(x));
+    if (saved->half) sp_tape_release(ops, x);
     return y;
 }

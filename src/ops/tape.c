@@ -46,6 +46,25 @@ static void give_spare(sp_ops *ops, sp_node *node)
     node->grad = NULL;
 }
 
+static void give_value(sp_ops *ops, sp_node *node)
+{
+    if (node->owned) sp_tape_give(ops, node->output->data, grad_bytes(node->output));
+    node->owned = false;
+}
+
+void sp_tape_release(sp_ops *ops, const sp_tensor *tensor)
+{
+    while (tensor && tensor->node && tensor->node->whole) tensor = tensor->node->whole;
+    if (ops->tape && tensor && tensor->node) give_value(ops, tensor->node);
+}
+
+/* Whether the elements of `view` lie within those of x. */
+static bool lies_within(const sp_tensor *view, const sp_tensor *x)
+{
+    const char *at = view->data, *begin = x->data;
+    return begin && at >= begin && at < begin + (size_t)sp_tensor_rows(x) * x->row_bytes;
+}
+
 static sp_node *new_node(sp_ops *ops, const sp_tensor *output)
 {
     sp_node *node = sp_arena_alloc(ops->arena, sizeof *node);
@@ -69,6 +88,7 @@ void sp_tape_record(sp_ops *ops, sp_tensor *output, const sp_tensor *const *inpu
     node->backward = backward;
     node->saved = saved;
     node->fp8 = ops->fp8;
+    node->owned = !(n_inputs > 0 && inputs[0] && lies_within(output, inputs[0]));
     for (int i = 0; i < n_inputs; i++) node->inputs[i] = inputs[i];
     output->node = node;
 }
@@ -152,5 +172,6 @@ void sp_tape_backward(sp_ops *ops, const sp_tensor *output, const float *seed)
         if (!node->backward || !node->grad) continue;
         node->backward(ops, node);
         give_spare(ops, node); /* every user of the output stands later on the tape and has run */
+        give_value(ops, node);
     }
 }

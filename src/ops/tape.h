@@ -9,7 +9,8 @@
  * changes its inputs, so that saved inputs stay valid; what a caller hands in beside tensors (ids, positions,
  * targets) it keeps until the backward pass is over. (5) Every sum of a backward pass runs in an order that
  * depends on shapes alone: gradients have the same bits for any number of threads. (6) It asks for gradients
- * before it marks the arena to give scratch memory back. The blocks of model/ call ops only and therefore need
+ * before it marks the arena to give scratch memory back. (7) Once an op's backward has run, every reader of its
+ * output has, and the output's memory is used again, as is that of outputs that a block has released. The blocks of model/ call ops only and therefore need
  * no second version for training. */
 #ifndef SP_OPS_TAPE_H
 #define SP_OPS_TAPE_H
@@ -32,6 +33,7 @@ struct sp_node {
     const sp_tensor *output;
     const void *saved; /* op-specific, in the arena */
     float *grad; /* of the output, same shape, dense; NULL until somebody asks and after the node has run */
+    bool owned;  /* the output's elements are its own, not another tensor's, and still there */
     bool fp8;    /* the op's products are simulated in FP8 (sp_ops) */
     const sp_tensor *whole; /* a view's gradient is the part of this tensor's from `first` on; else NULL */
     int64_t first;
@@ -63,8 +65,13 @@ void sp_tape_leaf(struct sp_ops *ops, sp_tensor *tensor);
  * passes add to it, so that several of them accumulate. */
 void sp_tape_parameter(struct sp_ops *ops, sp_tensor *tensor, float *grad);
 
+/* Nobody reads this tensor's elements again, neither an op to come nor a backward pass (that of its users: of products, norms,
+ * SwiGLU, attention and combining; views, sums, concatenation and rotation read nothing): their memory is used again. Does
+ * nothing without a tape, and for elements that are another tensor's. */
+void sp_tape_release(struct sp_ops *ops, const sp_tensor *tensor);
+
 /* Run all backward functions from the last op to the first, starting from d(output) = seed (dense, output's
- * shape). Afterwards leaves have their gradients; the memory of all others was used again on the way. */
+ * shape). Afterwards leaves have their gradients; the memory of all others, and of all outputs, was used again on the way. */
 void sp_tape_backward(struct sp_ops *ops, const sp_tensor *output, const float *seed);
 
 #endif
