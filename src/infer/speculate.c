@@ -112,21 +112,22 @@ static sp_status ask_layer(sp_speculator *s, int32_t next_token, size_t i, draft
 }
 
 /* Guesses, as long as one more promises more tokens per second. */
-static sp_status ask_layer_on(sp_speculator *s, int32_t next_token, size_t n_most, double per_s,
+static sp_status ask_layer_on(sp_speculator *s, int32_t next_token, size_t n_most, sp_draft_choice choice,
                               sp_error *err)
 {
     const sp_draft_control *control = &s->session->control;
+    size_t n_least = s->options.always ? n_most : (size_t)choice.n_least;
     double reach = 1;
     for (size_t i = 0; i < n_most; i++) {
         SP_TRY(ask_layer(s, next_token, i, &s->drafts[i], err));
         reach *= sp_draft_chance(control, s->drafts[i].kind);
         int n_rows = (int)i + 2;
-        if (!s->options.always && !sp_draft_is_worth(control, n_rows, reach, 0, per_s)) return SP_OK;
+        if (i + 1 > n_least && !sp_draft_is_worth(control, n_rows, reach, 0, choice.per_s)) break;
         s->n_drafts = i + 1;
         if (i + 1 == n_most) break;
         double next = reach * sp_draft_chance(control, sp_draft_kind_depth(i + 1));
-        if (!s->options.always && !sp_draft_is_worth(control, n_rows + 1, next, control->more_s, per_s))
-            return SP_OK;
+        if (i + 1 >= n_least && !sp_draft_is_worth(control, n_rows + 1, next, control->more_s, choice.per_s))
+            break;
     }
     return SP_OK;
 }
@@ -154,9 +155,9 @@ static void judge(sp_speculator *s, const int32_t *tokens, size_t n)
 static sp_draft_choice choose(sp_speculator *s, const draft *found, size_t n_found, size_t n_most)
 {
     sp_draft_offer lookup = {.n = (int)n_found}, layer = {.n = 0};
-    if (s->options.always && n_found > 0) return (sp_draft_choice){SP_DRAFTER_LOOKUP, (int)n_found, 0};
+    if (s->options.always && n_found > 0) return (sp_draft_choice){SP_DRAFTER_LOOKUP, (int)n_found, 0, 0};
     if (s->options.always)
-        return (sp_draft_choice){s->layer ? SP_DRAFTER_LAYER : SP_DRAFTER_NONE, (int)n_most, 0};
+        return (sp_draft_choice){s->layer ? SP_DRAFTER_LAYER : SP_DRAFTER_NONE, (int)n_most, 0, 0};
     for (size_t i = 0; i < n_found; i++)
         lookup.chance[i] = sp_draft_chance(&s->session->control, found[i].kind);
     if (s->layer) sp_draft_offer_layer(&s->session->control, (int)n_most, &layer);
@@ -184,7 +185,7 @@ sp_status sp_speculator_propose(sp_speculator *s, const int32_t *tokens, size_t 
         s->shadow = found[0];
         s->has_shadow = true;
     }
-    if (choice.drafter == SP_DRAFTER_LAYER) SP_TRY(ask_layer_on(s, tokens[n - 1], n_most, choice.per_s, err));
+    if (choice.drafter == SP_DRAFTER_LAYER) SP_TRY(ask_layer_on(s, tokens[n - 1], n_most, choice, err));
     for (size_t i = 0; i < s->n_drafts; i++) ids[i] = s->drafts[i].id;
     *n_ids = s->n_drafts;
     *(s->drafter == SP_DRAFTER_LAYER ? &s->stats.n_mtp_drafted : &s->stats.n_lookup_drafted) += s->n_drafts;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* A drafting pass is tried after so many plain ones, each time twice as many while it loses; a plain pass after
- * so many drafting ones. A retry costs at most a few passes' time, so below 1 % of what lies between. */
+ * so many drafting ones, and half-way to it one with a draft more than seems best. A retry costs at most a few passes' time, so below 1 % of what lies between. */
 #define FIRST_PATIENCE 32
 #define MOST_PATIENCE 1024
 #define PLAIN_EVERY 64
@@ -127,43 +127,57 @@ void sp_draft_offer_layer(const sp_draft_control *control, int n_most, sp_draft_
     offer->n = n_most;
     for (int i = 0; i < n_most; i++)
         offer->chance[i] = sp_draft_chance(control, sp_draft_kind_depth((size_t)i));
-    offer->first_s = control->first_s > 0 ? control->first_s : assumed;
-    offer->more_s = control->more_s > 0 ? control->more_s : offer->first_s;
+    offer->more_s = control->more_s > 0 ? control->more_s : control->first_s > 0 ? control->first_s : assumed;
+    offer->first_s = control->first_s > 0 ? control->first_s : offer->more_s;
 }
 
 /* The best number of drafts of an offer, at least one. */
 static sp_draft_choice best_of(const sp_draft_control *control, sp_drafter drafter,
                                const sp_draft_offer *offer)
 {
-    sp_draft_choice best = {drafter, 0, 0};
+    sp_draft_choice best = {drafter, 0, 0, 0};
     double reach = 1, tokens = 1;
     for (int i = 0; offer && i < offer->n; i++) {
         reach *= offer->chance[i];
         tokens += reach;
         double seconds = sp_draft_pass_s(control, i + 2) + offer->first_s + i * offer->more_s;
-        if (tokens / seconds > best.per_s) best = (sp_draft_choice){drafter, i + 1, tokens / seconds};
+        if (tokens / seconds > best.per_s) best = (sp_draft_choice){drafter, i + 1, 0, tokens / seconds};
     }
     return best;
+}
+
+/* Evaluate at least n drafts, as far as they are offered. */
+static sp_draft_choice demand(sp_draft_choice choice, const sp_draft_offer *offer, int n)
+{
+    choice.n_least = n < offer->n ? n : offer->n;
+    if (choice.n < choice.n_least) choice.n = choice.n_least;
+    return choice;
 }
 
 sp_draft_choice sp_draft_choose(sp_draft_control *control, const sp_draft_offer *lookup,
                                 const sp_draft_offer *layer)
 {
-    sp_draft_choice plain = {SP_DRAFTER_NONE, 0, 0};
+    sp_draft_choice plain = {SP_DRAFTER_NONE, 0, 0, 0};
     if (control->pass_s[1] <= 0) return plain;
     plain.per_s = 1 / control->pass_s[1];
+    const sp_draft_offer *offer = lookup;
     sp_draft_choice drafted = best_of(control, SP_DRAFTER_LOOKUP, lookup);
     sp_draft_choice other = best_of(control, SP_DRAFTER_LAYER, layer);
-    if (other.per_s > drafted.per_s) drafted = other;
+    if (other.per_s > drafted.per_s) {
+        drafted = other;
+        offer = layer;
+    }
     if (drafted.n == 0) return plain;
+    int64_t n_drafting = control->n_passes - control->last_plain;
     if (drafted.per_s > MIN_GAIN * plain.per_s) {
         control->patience = FIRST_PATIENCE;
-        return control->n_passes - control->last_plain >= PLAIN_EVERY ? plain : drafted;
+        if (n_drafting >= PLAIN_EVERY) return plain;
+        return n_drafting == PLAIN_EVERY / 2 ? demand(drafted, offer, drafted.n + 1) : drafted;
     }
     if (control->n_passes - control->last_drafted < control->patience) return plain;
     if (control->patience < MOST_PATIENCE) control->patience *= 2;
     control->last_drafted = control->n_passes;
-    return drafted;
+    return demand(drafted, offer, control->n_trials++ % 2 ? 2 : 1);
 }
 
 bool sp_draft_is_worth(const sp_draft_control *control, int n_rows, double chance, double spend_s,

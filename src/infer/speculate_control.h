@@ -27,7 +27,7 @@ typedef struct sp_draft_control {
     double first_s, more_s;                   /* of the prediction layer's first guess, of each further one */
     sp_draft_count counts[SP_DRAFT_KINDS];
     int64_t n_passes, last_plain, last_drafted; /* passes so far; the last ones of each sort */
-    int64_t patience;                           /* plain passes before drafting is tried again */
+    int64_t patience, n_trials; /* plain passes before drafting is tried again; how often it was */
 } sp_draft_control;
 
 /* Drafts that could be evaluated: chance[i] that draft i comes true if those before it do. */
@@ -42,6 +42,7 @@ typedef enum sp_drafter { SP_DRAFTER_NONE, SP_DRAFTER_LOOKUP, SP_DRAFTER_LAYER }
 typedef struct sp_draft_choice {
     sp_drafter drafter;
     int n;        /* drafts to evaluate, as far as can be said before */
+    int n_least;  /* so many at least, worth it or not: their cost is to be known */
     double per_s; /* tokens per second that it promises */
 } sp_draft_choice;
 
