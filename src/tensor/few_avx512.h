@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* AVX-512 matmuls of up to SP_FEW activation rows (decoding): runs of sixteen weight rows are multiplied as they are
- * unpacked, and never stored. The rows that come next are asked for meanwhile, in the order of their addresses,
- * which is what fetches ahead in the caches follow.
+/* AVX-512 matmuls of up to SP_FEW activation rows (batches, guesses ahead): runs of sixteen weight rows are multiplied
+ * as they are unpacked, and never stored. Four activation rows are treated at once; a second four find the weights in the
+ * cache. The weight rows that come next are asked for meanwhile, in the order of their addresses, which is what
+ * fetches ahead in the caches follow.
  *
  * A format in blocks of 256 is a struct format256; ROWS_256 makes its matmul. Likewise format32 and ROWS_32. */
 #ifndef SP_TENSOR_FEW_AVX512_H
@@ -13,9 +14,9 @@
 
 /* Step i of a block gives the runs first + 2 j (formats that hold several groups in one byte) or first + j. */
 typedef struct format256 {
-    int steps, runs;   /* steps * runs = 16 */
-    bool paired;       /* run j of step i: (2 runs) (i / 2) + i % 2 + 2 j, else runs i + j */
-    int group;         /* elements of a scale: 16 or 32 */
+    int steps, runs; /* steps * runs = 16 */
+    bool paired;     /* run j of step i: (2 runs) (i / 2) + i % 2 + 2 j, else runs i + j */
+    int group;       /* elements of a scale: 16 or 32 */
     bool has_min;
     void (*scales)(const uint8_t *w, size_t stride, sp_scales256 *s);
     void (*step)(const uint8_t *w, size_t stride, int i, __m512i *q);
@@ -52,27 +53,31 @@ typedef struct sixteen {
     ahead ahead;
 } sixteen;
 
-INLINE sixteen begin_sixteen(const sp_matmul *m, int64_t row)
+/* The first activation rows to meet them ask for the next sixteen. */
+INLINE sixteen begin_sixteen(const sp_matmul *m, int64_t row, bool fetch)
 {
     const uint8_t *w = m->w;
     int64_t left = m->n_rows - row;
     const uint8_t *end = w + (size_t)m->n_rows * m->w_stride, *next = w + (size_t)(row + 16) * m->w_stride;
-    return (sixteen){w + (size_t)row * m->w_stride, m->w_stride, left < 16 ? left : 16,
-                     {next < end ? next : end - 1, end - 1}};
+    return (sixteen){w + (size_t)row * m->w_stride,
+                     m->w_stride,
+                     left < 16 ? left : 16,
+                     {fetch && next < end ? next : end - 1, end - 1}};
 }
 
-INLINE void store_sums(const sp_matmul *m, int64_t row, int64_t n_rows, int n_x, const __m512 y[])
+INLINE void store_sums(const sp_matmul *m, int64_t row, int64_t n_rows, int64_t first, int n_x,
+                       const __m512 y[])
 {
     __mmask16 mask = (__mmask16)((1u << n_rows) - 1);
-    for (int t = 0; t < n_x; t++) _mm512_mask_storeu_ps(m->y + t * m->y_stride + row, mask, y[t]);
+    for (int t = 0; t < n_x; t++) _mm512_mask_storeu_ps(m->y + (first + t) * m->y_stride + row, mask, y[t]);
 }
 
 /* One block of 256 of sixteen rows. */
-INLINE void add_block_256(const format256 *f, const uint8_t *w, size_t stride, const sp_act_q8k *const x[], int n_x,
-                          ahead *rows_ahead, int lines, __m512 y[])
+INLINE void add_block_256(const format256 *f, const uint8_t *w, size_t stride, const sp_act_q8k *const x[],
+                          int n_x, ahead *rows_ahead, int lines, __m512 y[])
 {
     sp_scales256 s;
-    __m512i sum[SP_FEW];
+    __m512i sum[SP_FEW_TILE];
     f->scales(w, stride, &s);
     for (int t = 0; t < n_x; t++) {
         sum[t] = _mm512_setzero_si512();
@@ -102,36 +107,36 @@ INLINE void add_block_256(const format256 *f, const uint8_t *w, size_t stride, c
     }
 }
 
-INLINE void multiply_few_256(const format256 *f, size_t block_bytes, const sp_matmul *m, int n_x)
+/* Sixteen weight rows times n_x activation rows from `first` on. */
+INLINE void multiply_few_256(const format256 *f, size_t block_bytes, const sp_matmul *m, int64_t row,
+                             int64_t first, int n_x)
 {
     uint8_t copy[16][SP_MAX_SPAN];
+    const sp_act_q8k *x[SP_FEW_TILE];
+    __m512 y[SP_FEW_TILE];
+    sixteen g = begin_sixteen(m, row, first == 0);
     int lines = (int)(16 * block_bytes / 64 / (size_t)f->steps) + 1;
-    for (int64_t row = 0; row < m->n_rows; row += 16) {
-        sixteen g = begin_sixteen(m, row);
-        const sp_act_q8k *x[SP_FEW];
-        __m512 y[SP_FEW];
-        for (int t = 0; t < n_x; t++) {
-            x[t] = (const sp_act_q8k *)(const void *)((const char *)m->x + (size_t)t * m->x_stride);
-            y[t] = _mm512_setzero_ps();
-        }
-        for (size_t i = 0; i < m->n / 256; i++, g.w += block_bytes) {
-            const uint8_t *w = g.w;
-            size_t stride = g.stride;
-            if (g.n_rows < 16) {
-                copy_rows(w, stride, g.n_rows, block_bytes, copy);
-                w = copy[0];
-                stride = SP_MAX_SPAN;
-            }
-            add_block_256(f, w, stride, x, n_x, &g.ahead, lines, y);
-            for (int t = 0; t < n_x; t++) x[t]++;
-        }
-        store_sums(m, row, g.n_rows, n_x, y);
+    for (int t = 0; t < n_x; t++) {
+        x[t] = (const sp_act_q8k *)(const void *)((const char *)m->x + (size_t)(first + t) * m->x_stride);
+        y[t] = _mm512_setzero_ps();
     }
+    for (size_t i = 0; i < m->n / 256; i++, g.w += block_bytes) {
+        const uint8_t *w = g.w;
+        size_t stride = g.stride;
+        if (g.n_rows < 16) {
+            copy_rows(w, stride, g.n_rows, block_bytes, copy);
+            w = copy[0];
+            stride = SP_MAX_SPAN;
+        }
+        add_block_256(f, w, stride, x, n_x, &g.ahead, lines, y);
+        for (int t = 0; t < n_x; t++) x[t]++;
+    }
+    store_sums(m, row, g.n_rows, first, n_x, y);
 }
 
 /* One block of 32 of sixteen rows. The offset's part is summed like a weight row of that value. */
-INLINE void add_block_32(const format32 *f, const uint8_t *w, size_t stride, const sp_act_q8 *const x[], int n_x,
-                         __m512 y[])
+INLINE void add_block_32(const format32 *f, const uint8_t *w, size_t stride, const sp_act_q8 *const x[],
+                         int n_x, __m512 y[])
 {
     const __m512i offset = _mm512_set1_epi8((char)f->offset);
     __m512i q[8];
@@ -154,32 +159,32 @@ INLINE void add_block_32(const format32 *f, const uint8_t *w, size_t stride, con
     }
 }
 
-INLINE void multiply_few_32(const format32 *f, size_t block_bytes, const sp_matmul *m, int n_x)
+/* Sixteen weight rows times n_x activation rows from `first` on. */
+INLINE void multiply_few_32(const format32 *f, size_t block_bytes, const sp_matmul *m, int64_t row,
+                            int64_t first, int n_x)
 {
     uint8_t copy[16][SP_MAX_SPAN];
+    const sp_act_q8 *x[SP_FEW_TILE];
+    __m512 y[SP_FEW_TILE];
+    sixteen g = begin_sixteen(m, row, first == 0);
     int lines = (int)(16 * block_bytes / 64) + 1;
-    for (int64_t row = 0; row < m->n_rows; row += 16) {
-        sixteen g = begin_sixteen(m, row);
-        const sp_act_q8 *x[SP_FEW];
-        __m512 y[SP_FEW];
-        for (int t = 0; t < n_x; t++) {
-            x[t] = (const sp_act_q8 *)(const void *)((const char *)m->x + (size_t)t * m->x_stride);
-            y[t] = _mm512_setzero_ps();
-        }
-        for (size_t i = 0; i < m->n / 32; i++, g.w += block_bytes) {
-            const uint8_t *w = g.w;
-            size_t stride = g.stride;
-            if (g.n_rows < 16) {
-                copy_rows(w, stride, g.n_rows, block_bytes, copy);
-                w = copy[0];
-                stride = SP_MAX_SPAN;
-            }
-            fetch_lines(&g.ahead, lines);
-            add_block_32(f, w, stride, x, n_x, y);
-            for (int t = 0; t < n_x; t++) x[t]++;
-        }
-        store_sums(m, row, g.n_rows, n_x, y);
+    for (int t = 0; t < n_x; t++) {
+        x[t] = (const sp_act_q8 *)(const void *)((const char *)m->x + (size_t)(first + t) * m->x_stride);
+        y[t] = _mm512_setzero_ps();
     }
+    for (size_t i = 0; i < m->n / 32; i++, g.w += block_bytes) {
+        const uint8_t *w = g.w;
+        size_t stride = g.stride;
+        if (g.n_rows < 16) {
+            copy_rows(w, stride, g.n_rows, block_bytes, copy);
+            w = copy[0];
+            stride = SP_MAX_SPAN;
+        }
+        fetch_lines(&g.ahead, lines);
+        add_block_32(f, w, stride, x, n_x, y);
+        for (int t = 0; t < n_x; t++) x[t]++;
+    }
+    store_sums(m, row, g.n_rows, first, n_x, y);
 }
 
 /* 256 elements of sixteen rows as a panel. */
@@ -194,8 +199,8 @@ INLINE void fill_panel_256(const format256 *f, const uint8_t *w, size_t stride, 
     }
 }
 
-INLINE void fill_panel_32(const format32 *f, size_t block_bytes, const uint8_t *w, size_t stride, int n_blocks,
-                          sp_panel *p)
+INLINE void fill_panel_32(const format32 *f, size_t block_bytes, const uint8_t *w, size_t stride,
+                          int n_blocks, sp_panel *p)
 {
     const __m512i top = _mm512_set1_epi8((char)0x80), offset = _mm512_set1_epi8((char)f->offset);
     for (int b = 0; b < n_blocks; b++, w += block_bytes) {
@@ -210,41 +215,52 @@ INLINE void fill_panel_32(const format32 *f, size_t block_bytes, const uint8_t *
     }
 }
 
-/* matmul_<type>_avx512 for a format256 named fields_<type>; `tiles` as its group and mins say. */
-#define ROWS_256(type, tiles)                                                                                \
+/* few_<type>: a matmul of up to SP_FEW activation rows. */
+#define FEW_ROWS(type, size)                                                                                 \
+    static void few_##type(const sp_matmul *m)                                                               \
+    {                                                                                                        \
+        const size_t bytes = sizeof(sp_block_##type);                                                        \
+        for (int64_t row = 0; row < m->n_rows; row += 16)                                                    \
+            for (int64_t t = 0; t < m->n_x; t += SP_FEW_TILE) switch (m->n_x - t) {                          \
+                case 1: multiply_few_##size(&fields_##type, bytes, m, row, t, 1); break;                     \
+                case 2: multiply_few_##size(&fields_##type, bytes, m, row, t, 2); break;                     \
+                case 3: multiply_few_##size(&fields_##type, bytes, m, row, t, 3); break;                     \
+                default: multiply_few_##size(&fields_##type, bytes, m, row, t, 4); break;                    \
+                }                                                                                            \
+    }
+
+#define MATMUL(type, block, tiles, narrow)                                                                   \
+    static sp_matmul_fn narrow_##type;                                                                       \
+    static void matmul_##type##_avx512(const sp_matmul *m)                                                   \
+    {                                                                                                        \
+        static const sp_panel_format panels = {block, sizeof(sp_block_##type), fill_##type, tiles};          \
+        if (m->n_x <= (narrow))                                                                              \
+            narrow_##type(m);                                                                                \
+        else if (m->n_x <= SP_FEW)                                                                           \
+            few_##type(m);                                                                                   \
+        else                                                                                                 \
+            sp_matmul_panels_avx512(m, &panels);                                                             \
+    }
+
+/* matmul_<type>_avx512 for a format256 (format32) named fields_<type>; `tiles` as its group and mins say. Up to
+ * `narrow` activation rows are left to the table that this one was built upon: there eight weight rows side by side are
+ * read faster than sixteen here. */
+#define ROWS_256(type, tiles, narrow)                                                                        \
     static void fill_##type(const uint8_t *w, size_t stride, int n_blocks, sp_panel *p)                      \
     {                                                                                                        \
         (void)n_blocks;                                                                                      \
         fill_panel_256(&fields_##type, w, stride, p);                                                        \
     }                                                                                                        \
-    static void matmul_##type##_avx512(const sp_matmul *m)                                                   \
-    {                                                                                                        \
-        static const sp_panel_format panels = {256, sizeof(sp_block_##type), fill_##type, tiles};            \
-        switch (m->n_x) {                                                                                    \
-        case 1: multiply_few_256(&fields_##type, sizeof(sp_block_##type), m, 1); break;                      \
-        case 2: multiply_few_256(&fields_##type, sizeof(sp_block_##type), m, 2); break;                      \
-        case 3: multiply_few_256(&fields_##type, sizeof(sp_block_##type), m, 3); break;                      \
-        case 4: multiply_few_256(&fields_##type, sizeof(sp_block_##type), m, 4); break;                      \
-        default: sp_matmul_panels_avx512(m, &panels); break;                                                 \
-        }                                                                                                    \
-    }
+    FEW_ROWS(type, 256)                                                                                      \
+    MATMUL(type, 256, tiles, narrow)
 
-#define ROWS_32(type, tiles)                                                                                 \
+#define ROWS_32(type, tiles, narrow)                                                                         \
     static void fill_##type(const uint8_t *w, size_t stride, int n_blocks, sp_panel *p)                      \
     {                                                                                                        \
         fill_panel_32(&fields_##type, sizeof(sp_block_##type), w, stride, n_blocks, p);                      \
     }                                                                                                        \
-    static void matmul_##type##_avx512(const sp_matmul *m)                                                   \
-    {                                                                                                        \
-        static const sp_panel_format panels = {32, sizeof(sp_block_##type), fill_##type, tiles};             \
-        switch (m->n_x) {                                                                                    \
-        case 1: multiply_few_32(&fields_##type, sizeof(sp_block_##type), m, 1); break;                       \
-        case 2: multiply_few_32(&fields_##type, sizeof(sp_block_##type), m, 2); break;                       \
-        case 3: multiply_few_32(&fields_##type, sizeof(sp_block_##type), m, 3); break;                       \
-        case 4: multiply_few_32(&fields_##type, sizeof(sp_block_##type), m, 4); break;                       \
-        default: sp_matmul_panels_avx512(m, &panels); break;                                                 \
-        }                                                                                                    \
-    }
+    FEW_ROWS(type, 32)                                                                                       \
+    MATMUL(type, 32, tiles, narrow)
 
 #endif
 #endif

@@ -48,17 +48,18 @@ typedef union sp_panel {
 } sp_panel;
 
 enum {
-    SP_PANELS = 4,                /* of a tile */
+    SP_PANELS = 4, /* of a tile */
     SP_PANEL_ROWS = 16 * SP_PANELS,
-    SP_FEW = 4,                   /* most activation rows that are multiplied without panels */
-    SP_MAX_SPAN = 272             /* bytes of 256 elements in the widest format, Q8_0 */
+    SP_FEW = 8,       /* most activation rows that are multiplied without panels */
+    SP_FEW_TILE = 4,  /* of them at once */
+    SP_MAX_SPAN = 272 /* bytes of 256 elements in the widest format, Q8_0 */
 };
 
 typedef float sp_sum_row[SP_PANEL_ROWS];
 
 /* Panels times n_x activation rows `stride` bytes apart, added to y; n_blocks: of 32. */
-typedef void (*sp_tiles_fn)(const sp_panel p[SP_PANELS], const char *x, size_t stride, int64_t n_x, int n_blocks,
-                            sp_sum_row *y);
+typedef void (*sp_tiles_fn)(const sp_panel p[SP_PANELS], const char *x, size_t stride, int64_t n_x,
+                            int n_blocks, sp_sum_row *y);
 
 void sp_tiles_16_offset_avx512(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks,
                                sp_sum_row *y);
@@ -76,7 +77,8 @@ void sp_tiles_b32_min_avx512(const sp_panel *p, const char *x, size_t stride, in
 typedef struct sp_panel_format {
     int block; /* elements: 32 or 256 */
     size_t block_bytes;
-    void (*unpack)(const uint8_t *w, size_t stride, int n_blocks, sp_panel *p); /* 256 elements of sixteen rows */
+    void (*unpack)(const uint8_t *w, size_t stride, int n_blocks,
+                   sp_panel *p); /* 256 elements of sixteen rows */
     sp_tiles_fn tiles;
 } sp_panel_format;
 
@@ -84,7 +86,8 @@ typedef struct sp_panel_format {
 void sp_matmul_panels_avx512(const sp_matmul *m, const sp_panel_format *f);
 
 /* The n bytes at w of each of sixteen rows, of which n_rows exist; the others repeat the last. */
-INLINE void copy_rows(const uint8_t *w, size_t stride, int64_t n_rows, size_t n, uint8_t copy[16][SP_MAX_SPAN])
+INLINE void copy_rows(const uint8_t *w, size_t stride, int64_t n_rows, size_t n,
+                      uint8_t copy[16][SP_MAX_SPAN])
 {
     for (int64_t r = 0; r < 16; r++) memcpy(copy[r], w + (size_t)(r < n_rows ? r : n_rows - 1) * stride, n);
 }

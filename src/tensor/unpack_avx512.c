@@ -145,7 +145,8 @@ INLINE void scales_iq4_xs(const uint8_t *w, size_t stride, sp_scales256 *s)
     s->d = low_half(v[0]);
     for (int g = 0; g < 8; g++) {
         __m512i low = _mm512_and_si512(_mm512_srli_epi32(v[1], (unsigned)(4 * g)), _mm512_set1_epi32(15));
-        __m512i high = _mm512_and_si512(_mm512_srli_epi32(v[0], (unsigned)(16 + 2 * g)), _mm512_set1_epi32(3));
+        __m512i high =
+            _mm512_and_si512(_mm512_srli_epi32(v[0], (unsigned)(16 + 2 * g)), _mm512_set1_epi32(3));
         __m512i sc = _mm512_or_si512(low, _mm512_slli_epi32(high, 4));
         s->scale[g] = _mm512_sub_epi32(sc, _mm512_set1_epi32(32));
     }
@@ -170,12 +171,12 @@ static const format256 fields_q5_k = {8, 2, true, 32, true, scales_k4, step_q5_k
 static const format256 fields_q6_k = {4, 4, true, 16, false, scales_q6_k, step_q6_k};
 static const format256 fields_iq4_xs = {8, 2, false, 32, false, scales_iq4_xs, step_iq4_xs};
 
-ROWS_256(q2_k, sp_tiles_16_min_avx512)
-ROWS_256(q3_k, sp_tiles_16_offset_avx512)
-ROWS_256(q4_k, sp_tiles_32_min_avx512)
-ROWS_256(q5_k, sp_tiles_32_min_avx512)
-ROWS_256(q6_k, sp_tiles_16_offset_avx512)
-ROWS_256(iq4_xs, sp_tiles_32_offset_avx512)
+ROWS_256(q2_k, sp_tiles_16_min_avx512, 1)
+ROWS_256(q3_k, sp_tiles_16_offset_avx512, 2)
+ROWS_256(q4_k, sp_tiles_32_min_avx512, 1)
+ROWS_256(q5_k, sp_tiles_32_min_avx512, 1)
+ROWS_256(q6_k, sp_tiles_16_offset_avx512, 4)
+ROWS_256(iq4_xs, sp_tiles_32_offset_avx512, 1)
 
 /* --- blocks of 32 ----------------------------------------------------------------------------------------- */
 
@@ -261,27 +262,31 @@ static const format32 fields_q5_0 = {16, false, block_q5_0};
 static const format32 fields_q5_1 = {0, true, block_q5_1};
 static const format32 fields_iq4_nl = {128, false, block_iq4_nl};
 
-ROWS_32(q8_0, sp_tiles_b32_avx512)
-ROWS_32(q4_0, sp_tiles_b32_avx512)
-ROWS_32(q4_1, sp_tiles_b32_min_avx512)
-ROWS_32(q5_0, sp_tiles_b32_avx512)
-ROWS_32(q5_1, sp_tiles_b32_min_avx512)
-ROWS_32(iq4_nl, sp_tiles_b32_avx512)
+ROWS_32(q8_0, sp_tiles_b32_avx512, 8)
+ROWS_32(q4_0, sp_tiles_b32_avx512, 3)
+ROWS_32(q4_1, sp_tiles_b32_min_avx512, 3)
+ROWS_32(q5_0, sp_tiles_b32_avx512, 2)
+ROWS_32(q5_1, sp_tiles_b32_min_avx512, 2)
+ROWS_32(iq4_nl, sp_tiles_b32_avx512, 2)
+
+#define SET_ROW(k, dtype, type)                                                                              \
+    narrow_##type = (k)->matmul[dtype];                                                                      \
+    (k)->matmul[dtype] = matmul_##type##_avx512
 
 void sp_fill_quant_avx512(sp_kernels *k)
 {
-    k->matmul[SP_DTYPE_Q4_0] = matmul_q4_0_avx512;
-    k->matmul[SP_DTYPE_Q4_1] = matmul_q4_1_avx512;
-    k->matmul[SP_DTYPE_Q5_0] = matmul_q5_0_avx512;
-    k->matmul[SP_DTYPE_Q5_1] = matmul_q5_1_avx512;
-    k->matmul[SP_DTYPE_Q8_0] = matmul_q8_0_avx512;
-    k->matmul[SP_DTYPE_IQ4_NL] = matmul_iq4_nl_avx512;
-    k->matmul[SP_DTYPE_Q2_K] = matmul_q2_k_avx512;
-    k->matmul[SP_DTYPE_Q3_K] = matmul_q3_k_avx512;
-    k->matmul[SP_DTYPE_Q4_K] = matmul_q4_k_avx512;
-    k->matmul[SP_DTYPE_Q5_K] = matmul_q5_k_avx512;
-    k->matmul[SP_DTYPE_Q6_K] = matmul_q6_k_avx512;
-    k->matmul[SP_DTYPE_IQ4_XS] = matmul_iq4_xs_avx512;
+    SET_ROW(k, SP_DTYPE_Q4_0, q4_0);
+    SET_ROW(k, SP_DTYPE_Q4_1, q4_1);
+    SET_ROW(k, SP_DTYPE_Q5_0, q5_0);
+    SET_ROW(k, SP_DTYPE_Q5_1, q5_1);
+    SET_ROW(k, SP_DTYPE_Q8_0, q8_0);
+    SET_ROW(k, SP_DTYPE_IQ4_NL, iq4_nl);
+    SET_ROW(k, SP_DTYPE_Q2_K, q2_k);
+    SET_ROW(k, SP_DTYPE_Q3_K, q3_k);
+    SET_ROW(k, SP_DTYPE_Q4_K, q4_k);
+    SET_ROW(k, SP_DTYPE_Q5_K, q5_k);
+    SET_ROW(k, SP_DTYPE_Q6_K, q6_k);
+    SET_ROW(k, SP_DTYPE_IQ4_XS, iq4_xs);
 }
 
 #endif
