@@ -16,7 +16,8 @@ extern "C" {
 
 typedef struct sp_session sp_session;
 
-typedef enum sp_cache_type { SP_CACHE_F32, SP_CACHE_F16, SP_CACHE_BF16 } sp_cache_type;
+/* Storage of the key-value cache. Q8_0 (blocks of 32 bytes with a common factor) wants heads of a multiple of 32. */
+typedef enum sp_cache_type { SP_CACHE_F32, SP_CACHE_F16, SP_CACHE_BF16, SP_CACHE_Q8_0 } sp_cache_type;
 
 typedef struct sp_session_options {
     int32_t n_ctx; /* most tokens that the session can hold; 0: the model's training context, at most 32768 */

@@ -16,7 +16,11 @@
 
 static sp_dtype cache_dtype(sp_cache_type type)
 {
-    return type == SP_CACHE_F16 ? SP_DTYPE_F16 : type == SP_CACHE_BF16 ? SP_DTYPE_BF16 : SP_DTYPE_F32;
+    static const sp_dtype dtypes[] = {[SP_CACHE_F32] = SP_DTYPE_F32,
+                                      [SP_CACHE_F16] = SP_DTYPE_F16,
+                                      [SP_CACHE_BF16] = SP_DTYPE_BF16,
+                                      [SP_CACHE_Q8_0] = SP_DTYPE_Q8_0};
+    return dtypes[type];
 }
 
 static sp_status check_options(const sp_session_options *o, sp_error *err)
@@ -25,7 +29,7 @@ static sp_status check_options(const sp_session_options *o, sp_error *err)
         return sp_fail(err, SP_E_ARGUMENT, "session: n_ctx: %d is out of range", o->n_ctx);
     if (o->n_batch < 0 || o->n_batch > 1 << 16)
         return sp_fail(err, SP_E_ARGUMENT, "session: n_batch: %d is out of range", o->n_batch);
-    if (o->cache_type < SP_CACHE_F32 || o->cache_type > SP_CACHE_BF16)
+    if (o->cache_type < SP_CACHE_F32 || o->cache_type > SP_CACHE_Q8_0)
         return sp_fail(err, SP_E_ARGUMENT, "session: cache_type: %d is not known", (int)o->cache_type);
     return SP_OK;
 }

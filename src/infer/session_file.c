@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Saved sessions. Layout, little-endian: a header of fixed size, the token ids, per layer the key rows and
- * (unless shared) the value rows, the hidden states where the model predicts several tokens, the last logits
+/* Saved sessions. Layout, little-endian: a header of fixed size, the token ids, per layer and key-value head the
+ * key rows, then (unless shared) the value rows, the hidden states where the model predicts several tokens, the last logits
  * if there are any; the header holds a checksum of all that follows it. The file is tied to one model by its
  * fingerprint. Start at sp_session_save(). */
 #include "infer/session_parts.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define SESSION_MAGIC "SPUTNIKS"
-#define SESSION_VERSION 1
+#define SESSION_VERSION 2
 
 typedef struct session_header {
     char magic[8];
@@ -27,14 +27,24 @@ typedef struct session_header {
 /* One piece of a session's state: where it lives and how long it is. */
 typedef int (*piece_fn)(void *ctx, void *data, size_t n_bytes);
 
+/* The first n rows of each key-value head. */
+static int visit_rows(const sp_tensor *rows, size_t n, piece_fn fn, void *ctx)
+{
+    int stop = 0;
+    for (int64_t h = 0; !stop && h < rows->shape[0]; h++)
+        stop =
+            fn(ctx, (char *)rows->data + (size_t)(h * rows->shape[1]) * rows->row_bytes, n * rows->row_bytes);
+    return stop;
+}
+
 /* Visit all pieces of the first n tokens in file order; stops at the first non-zero return. */
 static int visit_pieces(sp_session *s, size_t n, bool has_logits, piece_fn fn, void *ctx)
 {
     int stop = fn(ctx, s->tokens, n * sizeof *s->tokens);
     for (int32_t i = 0; !stop && i < s->cache.n_layers; i++) {
-        sp_cache_layer *layer = &s->cache.layers[i];
-        stop = fn(ctx, layer->k.data, n * layer->k.row_bytes);
-        if (!stop && layer->v.data != layer->k.data) stop = fn(ctx, layer->v.data, n * layer->v.row_bytes);
+        const sp_cache_layer *layer = &s->cache.layers[i];
+        stop = visit_rows(&layer->k, n, fn, ctx);
+        if (!stop && layer->v.data != layer->k.data) stop = visit_rows(&layer->v, n, fn, ctx);
     }
     if (!stop && s->hidden)
         stop = fn(ctx, s->hidden, n * (size_t)s->net->hp->hidden_size * sizeof *s->hidden);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The key-value cache of one timeline: per layer a tensor of key rows and one of value rows. With latent
- * attention a row holds the normalised latent and the rotated shared key, (c + r), and the values are its
- * first c columns: `v` shares `k`'s memory. */
+/* The key-value cache of one timeline: per layer a tensor of keys and one of values. Each key-value head's rows stand
+ * together, so that attention reads memory in order. With latent attention there is one such head, whose row holds the
+ * normalised latent and the rotated shared key, (c + r), and the values are its first c columns: `v` shares `k`'s
+ * memory. */
 #ifndef SP_MODEL_CACHE_H
 #define SP_MODEL_CACHE_H
 
@@ -10,8 +11,8 @@
 #include "tensor/tensor.h"
 
 typedef struct sp_cache_layer {
-    sp_tensor k; /* (capacity, nkv hd) or (capacity, c + r) */
-    sp_tensor v; /* (capacity, nkv hd) or a view of k */
+    sp_tensor k; /* (nkv, capacity, hd) or (1, capacity, c + r) */
+    sp_tensor v; /* (nkv, capacity, hd) or a view of k */
 } sp_cache_layer;
 
 typedef struct sp_cache {
@@ -20,7 +21,8 @@ typedef struct sp_cache {
     int64_t capacity; /* rows */
 } sp_cache;
 
-/* Rows become resident only as they are written. dtype: F32, F16 or BF16. */
+/* Rows become resident only as they are written. dtype: F32, F16, BF16 or Q8_0; SP_E_UNSUPPORTED where a head's rows are
+ * no whole number of its blocks. */
 sp_status sp_cache_init(sp_cache *cache, const sp_hparams *hp, int32_t n_layers, int64_t capacity,
                         sp_dtype dtype, sp_error *err);
 void sp_cache_clear(sp_cache *cache);

@@ -1,146 +1,321 @@
 /* SPDX-License-Identifier: MIT */
-/* Causal attention with an online softmax over blocks of 64 keys, and the store into a key-value cache.
- * Latent attention is the same op: one key-value head whose values are the first columns of its keys.
- * Invariant (one answer): a query row visits the key blocks [0,64), [64,128), ... up to its own position,
- * always in this order, so its bits depend on the keys alone. Source: Milakov and Gimelshein 2018; Dao et al.
- * 2022. Start at sp_op_attention(). */
+/* Causal attention: which query vectors share which keys, and the merge of segments. Latent attention is the same op:
+ * one key-value head whose values are the first columns of its keys.
+ * Invariant (one answer): a query row's keys are cut at positions 256, 512, ... (SP_ATTEND_SEGMENT); each segment up
+ * to the row's own position has a softmax of its own (tensor/attend.h), and they are merged in order (merge()), so
+ * its bits depend on the keys alone. How rows and heads stand together in tiles, and whether one thread walks all
+ * segments of a tile or threads share them, decides the speed alone.
+ * Sources: Milakov and Gimelshein 2018; Dao et al. 2022, 2023. Start at sp_op_attention(). */
 #include "ops/attention_parts.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define KEY_BLOCK 64
-/* Heads of one key-value head that a work item treats together, sharing each unpacked key block. */
-#define HEAD_BLOCK 8
+/* Query vectors of a tile at most: enough that converting keys costs little, few enough for a core's cache. */
+#define TILE_VECTORS 64
+/* Fewest heads into which a tile is cut so that all threads have work. */
+#define TILE_HEADS_MIN 4
+/* Work per thread below which segments are shared out. */
+#define PIECES_PER_THREAD 4
+/* Floats of segments that wait to be merged: 16 MiB. */
+#define WAITING_FLOATS ((int64_t)4 << 20)
+
+/* Some rows of a span and some heads of one key-value head. */
+typedef struct tile {
+    const sp_span *span;
+    int64_t row, n_rows; /* query rows */
+    int64_t head, n_heads;
+    int64_t kv_head;
+    int64_t n_segments; /* that its last row sees */
+    int64_t vector;     /* number of vectors in the tiles before */
+} tile;
 
 typedef struct attention_job {
     const sp_kernels *kernels;
     const sp_tensor *q;
     const sp_attend *a;
-    const sp_span *spans;
-    int n_spans;
     sp_tensor *y;
-    int64_t head_blocks; /* per key-value head */
+    float *stats; /* (T, nh, 2) each softmax's maximum and 1 / sum, for a tape; else NULL */
+    const tile *tiles;
+    int64_t n_tiles;
+    int64_t n_vectors; /* of all tiles */
     size_t scratch_floats;
     float *scratch; /* (threads, scratch_floats) */
-    float *stats;   /* (T, nh, 2) each softmax's maximum and 1 / sum, for a tape; else NULL */
+    /* where segments are shared out */
+    int64_t segment, n_segments; /* of all tiles at once */
+    float *waiting;              /* (n_segments, n_vectors, v_dim + 2) */
+    float *state;                /* (n_vectors, 2) running maximum and sum */
 } attention_job;
 
-/* What one work item keeps while it walks along the keys of one query row: HEAD_BLOCK running maxima and
- * sums, the accumulators being y's own rows. */
-typedef struct walk {
-    const attention_job *job;
-    const sp_span *span;
-    int64_t row; /* query row */
-    int64_t kv_head;
-    int64_t head; /* first of n_heads */
-    int64_t n_heads;
-    float max[HEAD_BLOCK];
-    float sum[HEAD_BLOCK];
-    float *scores; /* (KEY_BLOCK) */
-    float *keys;   /* (KEY_BLOCK, k_dim) unpacked, unused for float32 */
-    float *values; /* (KEY_BLOCK, v_dim) */
-} walk;
+/* --- merging ---------------------------------------------------------------------------------------------- */
 
-/* A block of cache rows as floats: where they lie and their stride. */
-typedef struct float_block {
-    const float *data;
-    int64_t stride;
-} float_block;
+/* A softmax under way: y is the weighted sum of values, not divided by sum. */
+typedef struct softmax {
+    float *max, *sum;
+    float *y; /* (v_dim) */
+} softmax;
 
-static float_block load_block(const sp_kernels *k, const sp_tensor *rows, int64_t first, int64_t n,
-                              int64_t col, int64_t dim, float *buffer)
+static void open_softmax(softmax s, int64_t v_dim)
 {
-    if (rows->dtype == SP_DTYPE_F32)
-        return (float_block){(const float *)sp_tensor_row(rows, first) + col,
-                             (int64_t)(rows->row_bytes / sizeof(float))};
-    size_t offset = sp_dtype_row_bytes(rows->dtype, (size_t)col);
-    for (int64_t i = 0; i < n; i++)
-        k->unpack[rows->dtype]((size_t)dim, (const char *)sp_tensor_row(rows, first + i) + offset,
-                               buffer + i * dim);
-    return (float_block){buffer, dim};
+    *s.max = -INFINITY;
+    *s.sum = 0.0f;
+    memset(s.y, 0, (size_t)v_dim * sizeof *s.y);
 }
 
-/* Fold one block of keys into one head's running softmax. */
-static void fold_block(walk *w, int64_t h, int64_t n, float_block keys, float_block values)
+/* Add what the next segment has. exp(0) is exactly 1. */
+static void merge(const sp_kernels *k, softmax s, softmax part, int64_t v_dim)
 {
-    const sp_kernels *k = w->job->kernels;
-    const sp_attend *a = w->job->a;
-    const float *q = (const float *)sp_tensor_row(w->job->q, w->row) + (w->head + h) * a->k_dim;
-    float *acc = (float *)w->job->y->data + w->row * a->n_heads * a->v_dim + (w->head + h) * a->v_dim;
-    for (int64_t i = 0; i < n; i++)
-        w->scores[i] = a->scale * k->dot((size_t)a->k_dim, keys.data + i * keys.stride, q);
-    float top = k->max((size_t)n, w->scores);
-    if (top > w->max[h]) {
-        float shrink = sp_expf(w->max[h] - top); /* 0 at the first block: exp(-inf) */
-        k->scale((size_t)a->v_dim, shrink, acc);
-        w->sum[h] *= shrink;
-        w->max[h] = top;
+    float keep = 1.0f, add = 1.0f;
+    if (*part.max > *s.max) {
+        keep = sp_expf(*s.max - *part.max); /* 0 at the first segment: exp(-inf) */
+        *s.max = *part.max;
+        k->scale((size_t)v_dim, keep, s.y);
+    } else {
+        add = sp_expf(*part.max - *s.max);
     }
-    w->sum[h] += k->exp_sum((size_t)n, w->max[h], w->scores);
-    for (int64_t i = 0; i < n; i++)
-        k->axpy((size_t)a->v_dim, w->scores[i], values.data + i * values.stride, acc);
+    k->axpy((size_t)v_dim, add, part.y, s.y);
+    *s.sum = keep * *s.sum + add * *part.sum;
 }
 
-static void walk_keys(walk *w)
+static void close_softmax(const attention_job *job, softmax s, int64_t at)
 {
-    const attention_job *job = w->job;
+    float inverse = 1.0f / *s.sum;
+    job->kernels->scale((size_t)job->a->v_dim, inverse, s.y);
+    if (!job->stats) return;
+    job->stats[2 * at] = *s.max;
+    job->stats[2 * at + 1] = inverse;
+}
+
+/* --- tiles ------------------------------------------------------------------------------------------------ */
+
+/* Vector i of a tile in y and stats: its row times heads, its head. */
+static int64_t place_of(const attention_job *job, const tile *t, int64_t i)
+{
+    return (t->row + i / t->n_heads) * job->a->n_heads + t->head + i % t->n_heads;
+}
+
+/* Row `position` of a key-value head: heads stand one after the other, or side by side in each row. */
+static const char *kv_row(const sp_tensor *rows, int64_t kv_head, int64_t position, int64_t dim)
+{
+    if (rows->n_dims == 3) return sp_tensor_row(rows, kv_head * rows->shape[1] + position);
+    return (const char *)sp_tensor_row(rows, position) +
+           sp_dtype_row_bytes(rows->dtype, (size_t)(kv_head * dim));
+}
+
+/* First row of a tile that sees keys of a segment. */
+static int64_t first_row(const tile *t, int64_t segment)
+{
+    int64_t position = t->span->position + t->row - t->span->row, start = segment * SP_ATTEND_SEGMENT;
+    return start > position ? start - position : 0;
+}
+
+/* One segment for the vectors that see it; y, max and sum are those of the tile's vectors from first_row() on. */
+static void attend_segment(const attention_job *job, const tile *t, int64_t segment, softmax out,
+                           float *scratch)
+{
     const sp_attend *a = job->a;
-    const sp_tensor *k = w->span->k, *v = w->span->v;
-    int64_t n_keys = w->span->position + (w->row - w->span->row) + 1;
-    bool shared = k->data == v->data; /* latent: values are a part of the keys' rows */
-    for (int64_t h = 0; h < w->n_heads; h++) {
-        w->max[h] = -INFINITY;
-        w->sum[h] = 0.0f;
-        memset((float *)job->y->data + (w->row * a->n_heads + w->head + h) * a->v_dim, 0,
-               (size_t)a->v_dim * sizeof(float));
-    }
-    for (int64_t first = 0; first < n_keys; first += KEY_BLOCK) {
-        int64_t n = n_keys - first < KEY_BLOCK ? n_keys - first : KEY_BLOCK;
-        float_block keys = load_block(job->kernels, k, first, n, w->kv_head * a->k_dim, a->k_dim, w->keys);
-        float_block values = keys;
-        if (!shared)
-            values = load_block(job->kernels, v, first, n, w->kv_head * a->v_dim, a->v_dim, w->values);
-        for (int64_t h = 0; h < w->n_heads; h++) fold_block(w, h, n, keys, values);
-    }
-    for (int64_t h = 0; h < w->n_heads; h++) {
-        int64_t at = w->row * a->n_heads + w->head + h;
-        job->kernels->scale((size_t)a->v_dim, 1.0f / w->sum[h], (float *)job->y->data + at * a->v_dim);
-        if (!job->stats) continue;
-        job->stats[2 * at] = w->max[h];
-        job->stats[2 * at + 1] = 1.0f / w->sum[h];
-    }
+    const sp_tensor *k = t->span->k, *v = t->span->v;
+    int64_t start = segment * SP_ATTEND_SEGMENT, row = first_row(t, segment);
+    int64_t position = t->span->position + t->row + row - t->span->row;
+    sp_attend_part part = {.k_dtype = k->dtype,
+                           .v_dtype = v->dtype,
+                           .k = kv_row(k, t->kv_head, start, a->k_dim),
+                           .v = kv_row(v, t->kv_head, start, a->v_dim),
+                           .k_stride = k->row_bytes,
+                           .v_stride = v->row_bytes,
+                           .k_dim = a->k_dim,
+                           .v_dim = a->v_dim,
+                           .scale = a->scale,
+                           .q = (const float *)sp_tensor_row(job->q, t->row + row) + t->head * a->k_dim,
+                           .q_stride = sp_ops_stride(job->q),
+                           .n_rows = t->n_rows - row,
+                           .n_heads = t->n_heads,
+                           .n_keys = position + 1 - start,
+                           .y = out.y,
+                           .max = out.max,
+                           .sum = out.sum,
+                           .scratch = scratch};
+    job->kernels->attend(&part);
 }
 
-static const sp_span *span_of(const attention_job *job, int64_t row)
+/* All segments of a tile on one thread: scratch is the kernel's, then a segment's outcome, then the state. */
+static void walk_tile(const attention_job *job, const tile *t, float *scratch)
 {
-    for (int i = 0; i < job->n_spans; i++)
-        if (row >= job->spans[i].row && row < job->spans[i].row + job->spans[i].n_rows) return &job->spans[i];
-    return NULL;
+    int64_t n = t->n_rows * t->n_heads, v_dim = job->a->v_dim;
+    float *own = scratch + sp_attend_scratch(n, job->a->k_dim, v_dim), *rest = own + n * v_dim;
+    softmax part = {rest, rest + n, own};
+    float *y = job->y->data, *max = rest + 2 * n, *sum = rest + 3 * n;
+    for (int64_t i = 0; i < n; i++)
+        open_softmax((softmax){max + i, sum + i, y + place_of(job, t, i) * v_dim}, v_dim);
+    for (int64_t s = 0; s < t->n_segments; s++) {
+        int64_t first = first_row(t, s) * t->n_heads;
+        attend_segment(job, t, s, part, scratch);
+        for (int64_t i = first; i < n; i++)
+            merge(job->kernels, (softmax){max + i, sum + i, y + place_of(job, t, i) * v_dim},
+                  (softmax){part.max + i - first, part.sum + i - first, own + (i - first) * v_dim}, v_dim);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = place_of(job, t, i);
+        close_softmax(job, (softmax){max + i, sum + i, y + at * v_dim}, at);
+    }
 }
 
-static void attend_items(void *ctx, size_t begin, size_t end, int thread)
+static void walk_tiles(void *ctx, size_t begin, size_t end, int thread)
 {
     const attention_job *job = ctx;
-    const sp_attend *a = job->a;
-    int64_t group = a->n_heads / a->n_kv_heads, per_row = a->n_kv_heads * job->head_blocks;
-    float *scratch = job->scratch + (size_t)thread * job->scratch_floats;
-    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
-        int64_t row = i / per_row, kv_head = i % per_row / job->head_blocks,
-                first = i % job->head_blocks * HEAD_BLOCK;
-        walk w = {.job = job,
-                  .span = span_of(job, row),
-                  .row = row,
-                  .kv_head = kv_head,
-                  .head = kv_head * group + first};
-        w.n_heads = group - first < HEAD_BLOCK ? group - first : HEAD_BLOCK;
-        w.scores = scratch;
-        w.keys = scratch + KEY_BLOCK;
-        w.values = w.keys + KEY_BLOCK * a->k_dim;
-        walk_keys(&w);
+    for (size_t i = begin; i < end; i++)
+        walk_tile(job, &job->tiles[i], job->scratch + (size_t)thread * job->scratch_floats);
+}
+
+/* --- segments shared out ---------------------------------------------------------------------------------- */
+
+/* Where the outcome of a segment waits for the tile's vectors: y of all of them, then max, then sum. */
+static softmax waiting_at(const attention_job *job, const tile *t, int64_t segment)
+{
+    int64_t width = job->a->v_dim + 2, n = t->n_rows * t->n_heads;
+    float *y = job->waiting + ((segment - job->segment) * job->n_vectors + t->vector) * width;
+    return (softmax){y + n * job->a->v_dim, y + n * (job->a->v_dim + 1), y};
+}
+
+static void attend_pieces(void *ctx, size_t begin, size_t end, int thread)
+{
+    const attention_job *job = ctx;
+    for (size_t i = begin; i < end; i++) {
+        const tile *t = &job->tiles[(int64_t)i % job->n_tiles];
+        int64_t segment = job->segment + (int64_t)i / job->n_tiles;
+        if (segment < t->n_segments)
+            attend_segment(job, t, segment, waiting_at(job, t, segment),
+                           job->scratch + (size_t)thread * job->scratch_floats);
     }
 }
+
+/* Merge what waits for one vector of all tiles. */
+static void merge_vectors(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const attention_job *job = ctx;
+    const tile *t = job->tiles;
+    int64_t v_dim = job->a->v_dim;
+    for (int64_t j = (int64_t)begin; j < (int64_t)end; j++) {
+        while (j >= t->vector + t->n_rows * t->n_heads) t++;
+        int64_t i = j - t->vector, at = place_of(job, t, i), end_segment = job->segment + job->n_segments;
+        softmax s = {job->state + 2 * j, job->state + 2 * j + 1, (float *)job->y->data + at * v_dim};
+        if (job->segment == 0) open_softmax(s, v_dim);
+        for (int64_t n = job->segment; n < end_segment && n < t->n_segments; n++) {
+            int64_t from = i - first_row(t, n) * t->n_heads;
+            softmax part = waiting_at(job, t, n);
+            if (from >= 0)
+                merge(job->kernels, s, (softmax){part.max + from, part.sum + from, part.y + from * v_dim},
+                      v_dim);
+        }
+        if (end_segment >= t->n_segments && job->segment < t->n_segments) close_softmax(job, s, at);
+    }
+}
+
+/* In waves of segments, so that memory does not grow with the keys. */
+static void share_segments(sp_ops *ops, attention_job *job)
+{
+    int64_t width = job->a->v_dim + 2, most = 0, wave = WAITING_FLOATS / (job->n_vectors * width);
+    for (int64_t i = 0; i < job->n_tiles; i++)
+        if (job->tiles[i].n_segments > most) most = job->tiles[i].n_segments;
+    if (wave < 1) wave = 1;
+    if (wave > most) wave = most;
+    job->waiting = sp_ops_alloc(ops, (size_t)(wave * job->n_vectors * width), sizeof *job->waiting);
+    job->state = sp_ops_alloc(ops, (size_t)job->n_vectors, 2 * sizeof *job->state);
+    if (!job->waiting || !job->state) return;
+    for (job->segment = 0; job->segment < most; job->segment += wave) {
+        job->n_segments = most - job->segment < wave ? most - job->segment : wave;
+        sp_pool_run(ops->pool, (size_t)(job->n_segments * job->n_tiles), 1, attend_pieces, job);
+        sp_pool_run(ops->pool, (size_t)job->n_vectors, 1, merge_vectors, job);
+    }
+}
+
+/* --- planning --------------------------------------------------------------------------------------------- */
+
+/* How spans are cut into tiles. */
+typedef struct cut {
+    int64_t n_rows;  /* of a tile, at most */
+    int64_t n_heads; /* likewise */
+} cut;
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Lay out tiles, the last rows of each span first since they see most keys; only counted if tiles is NULL.
+ * *n_pieces: segments of all tiles. */
+static int64_t lay_tiles(const sp_attend *a, const sp_span *spans, int n_spans, cut c, tile *tiles,
+                         int64_t *n_pieces)
+{
+    int64_t n = 0, vector = 0, group = a->n_heads / a->n_kv_heads;
+    *n_pieces = 0;
+    for (int s = 0; s < n_spans; s++)
+        for (int64_t i = ceil_div(spans[s].n_rows, c.n_rows) - 1; i >= 0; i--)
+            for (int64_t h = 0; h < a->n_kv_heads * ceil_div(group, c.n_heads); h++) {
+                int64_t row = i * c.n_rows, kv_head = h % a->n_kv_heads, head = h / a->n_kv_heads * c.n_heads;
+                tile t = {&spans[s],
+                          spans[s].row + row,
+                          spans[s].n_rows - row,
+                          kv_head * group + head,
+                          group - head,
+                          kv_head,
+                          0,
+                          vector};
+                if (t.n_rows > c.n_rows) t.n_rows = c.n_rows;
+                if (t.n_heads > c.n_heads) t.n_heads = c.n_heads;
+                t.n_segments = ceil_div(spans[s].position + row + t.n_rows, SP_ATTEND_SEGMENT);
+                if (tiles) tiles[n] = t;
+                n++;
+                vector += t.n_rows * t.n_heads;
+                *n_pieces += t.n_segments;
+            }
+    return n;
+}
+
+static int compare_tiles(const void *x, const void *y)
+{
+    const tile *a = x, *b = y;
+    int64_t difference = b->n_segments * b->n_rows * b->n_heads - a->n_segments * a->n_rows * a->n_heads;
+    if (difference == 0) difference = a->vector - b->vector;
+    return difference < 0 ? -1 : difference > 0;
+}
+
+/* Tiles for some threads; false when out of memory. */
+static bool plan_tiles(sp_ops *ops, attention_job *job, const sp_span *spans, int n_spans, bool *shared)
+{
+    const sp_attend *a = job->a;
+    int64_t group = a->n_heads / a->n_kv_heads, n_threads = sp_pool_threads(ops->pool), n_pieces;
+    cut c = {1, group < TILE_VECTORS ? group : TILE_VECTORS};
+    c.n_rows = TILE_VECTORS / c.n_heads;
+    while (lay_tiles(a, spans, n_spans, c, NULL, &n_pieces) >= 0 && n_pieces < 2 * n_threads &&
+           c.n_heads > TILE_HEADS_MIN)
+        c.n_heads = (c.n_heads + 1) / 2;
+    int64_t n = lay_tiles(a, spans, n_spans, c, NULL, &n_pieces), longest = 0, total = 0;
+    tile *tiles = sp_ops_alloc(ops, (size_t)n, sizeof *tiles);
+    if (!tiles) return false;
+    lay_tiles(a, spans, n_spans, c, tiles, &n_pieces);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t work = tiles[i].n_segments * tiles[i].n_rows * tiles[i].n_heads;
+        total += work;
+        if (work > longest) longest = work;
+        job->n_vectors += tiles[i].n_rows * tiles[i].n_heads;
+    }
+    *shared = n_threads > 1 && longest * n_threads * PIECES_PER_THREAD > total && n_pieces > n;
+    if (!*shared) qsort(tiles, (size_t)n, sizeof *tiles, compare_tiles);
+    job->tiles = tiles;
+    job->n_tiles = n;
+    int64_t vectors = c.n_rows * c.n_heads;
+    job->scratch_floats =
+        sp_attend_scratch(vectors, a->k_dim, a->v_dim) + (size_t)(vectors * (a->v_dim + 4)) + 63;
+    job->scratch_floats &= ~(size_t)63;
+    job->scratch = sp_ops_alloc(ops, (size_t)n_threads * job->scratch_floats, sizeof *job->scratch);
+    return job->scratch != NULL;
+}
+
+/* --- the op ----------------------------------------------------------------------------------------------- */
 
 static bool all_float(const sp_span *spans, int n_spans)
 {
@@ -149,58 +324,88 @@ static bool all_float(const sp_span *spans, int n_spans)
     return true;
 }
 
-static void record_attention(sp_ops *ops, const attention_job *job)
+static void record_attention(sp_ops *ops, const attention_job *job, const sp_span *spans, int n_spans)
 {
     const sp_attend *a = job->a;
-    if (!all_float(job->spans, job->n_spans)) sp_tape_refuse(ops);
-    for (int s = 0; s < job->n_spans; s++) {
-        const sp_span *span = &job->spans[s];
+    if (!all_float(spans, n_spans)) sp_tape_refuse(ops);
+    for (int s = 0; s < n_spans; s++) {
+        const sp_span *span = &spans[s];
         assert(span->k->data != span->v->data || a->n_kv_heads == 1 || a->k_dim == a->v_dim);
     }
-    const sp_span *spans = sp_ops_keep(ops, job->spans, (size_t)job->n_spans * sizeof *spans);
+    const sp_span *kept = sp_ops_keep(ops, spans, (size_t)n_spans * sizeof *spans);
     const sp_attention_saved *saved =
-        sp_ops_keep(ops, &(sp_attention_saved){*a, spans, job->n_spans, job->stats}, sizeof *saved);
-    if (spans && saved) sp_tape_record(ops, job->y, &job->q, 1, sp_attention_backward_blocks, saved);
+        sp_ops_keep(ops, &(sp_attention_saved){*a, kept, n_spans, job->stats}, sizeof *saved);
+    if (kept && saved) sp_tape_record(ops, job->y, &job->q, 1, sp_attention_backward_blocks, saved);
 }
 
-sp_tensor *sp_op_attention(sp_ops *ops, const sp_tensor *q, const sp_attend *attend, const sp_span *spans,
+/* By the kernels, in inference's order. Its memory is given back. */
+static void attend(sp_ops *ops, attention_job *job, const sp_span *spans, int n_spans)
+{
+    bool shared;
+    sp_arena_mark mark = sp_arena_save(ops->arena);
+    if (plan_tiles(ops, job, spans, n_spans, &shared)) {
+        if (shared)
+            share_segments(ops, job);
+        else
+            sp_pool_run(ops->pool, (size_t)job->n_tiles, 1, walk_tiles, job);
+    }
+    sp_arena_restore(ops->arena, mark);
+}
+
+sp_tensor *sp_op_attention(sp_ops *ops, const sp_tensor *q, const sp_attend *a, const sp_span *spans,
                            int n_spans)
 {
     if (!q) return NULL;
-    for (int i = 0; i < n_spans; i++)
+    for (int i = 0; i < n_spans; i++) {
         if (!spans[i].k || !spans[i].v) return NULL;
-    int64_t n_rows = sp_tensor_rows(q), group = attend->n_heads / attend->n_kv_heads;
-    assert(sp_tensor_cols(q) == attend->n_heads * attend->k_dim);
-    sp_tensor *y = sp_ops_new(ops, n_rows, attend->n_heads * attend->v_dim);
-    attention_job job = {
-        ops->kernels, q, attend, spans, n_spans, y, (group + HEAD_BLOCK - 1) / HEAD_BLOCK, 0, NULL, NULL};
-    job.scratch_floats = (size_t)KEY_BLOCK * (size_t)(1 + attend->k_dim + attend->v_dim);
-    job.scratch =
-        sp_arena_alloc(ops->arena, (size_t)sp_pool_threads(ops->pool) * job.scratch_floats * sizeof(float));
-    if (!job.scratch && ops->status == SP_OK) ops->status = SP_E_NOMEM;
-    if (!y || !job.scratch) return NULL;
+        assert(sp_attend_reads(spans[i].k->dtype) && sp_attend_reads(spans[i].v->dtype));
+    }
+    int64_t n_rows = sp_tensor_rows(q);
+    assert(sp_tensor_cols(q) == a->n_heads * a->k_dim);
+    attention_job job = {.kernels = ops->kernels, .q = q, .a = a};
+    job.y = sp_ops_new(ops, n_rows, a->n_heads * a->v_dim);
+    if (!job.y) return NULL;
     if (ops->tape) {
-        job.stats = sp_ops_alloc(ops, (size_t)(n_rows * attend->n_heads), 2 * sizeof *job.stats);
+        job.stats = sp_ops_alloc(ops, (size_t)(n_rows * a->n_heads), 2 * sizeof *job.stats);
         if (!job.stats) return NULL;
     }
     if (sp_ops_use_blas(ops) && all_float(spans, n_spans))
-        sp_attention_forward_blocks(ops, q, attend, spans, n_spans, y, job.stats);
+        sp_attention_forward_blocks(ops, q, a, spans, n_spans, job.y, job.stats);
     else
-        sp_pool_run(ops->pool, (size_t)(n_rows * attend->n_kv_heads * job.head_blocks), 1, attend_items,
-                    &job);
-    if (ops->tape) record_attention(ops, &job);
-    return y;
+        attend(ops, &job, spans, n_spans);
+    if (ops->status != SP_OK) return NULL;
+    if (ops->tape) record_attention(ops, &job, spans, n_spans);
+    return job.y;
+}
+
+/* --- the cache -------------------------------------------------------------------------------------------- */
+
+typedef struct store_job {
+    sp_store_fn store;
+    const sp_tensor *x;
+    int64_t row, position;
+    sp_tensor *cache;
+} store_job;
+
+static void store_rows(void *ctx, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const store_job *job = ctx;
+    const sp_tensor *cache = job->cache;
+    int64_t dim = sp_tensor_cols(cache);
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
+        for (int64_t h = 0; h < cache->shape[0]; h++)
+            job->store((size_t)dim, (const float *)sp_tensor_row(job->x, job->row + i) + h * dim,
+                       (char *)cache->data +
+                           (size_t)(h * cache->shape[1] + job->position + i) * cache->row_bytes);
 }
 
 void sp_op_store(sp_ops *ops, const sp_tensor *x, int64_t row, int64_t n_rows, sp_tensor *cache,
                  int64_t position)
 {
     if (!x) return;
-    size_t n = (size_t)sp_tensor_cols(x);
-    assert(sp_tensor_cols(cache) == (int64_t)n && position + n_rows <= sp_tensor_rows(cache));
-    for (int64_t i = 0; i < n_rows; i++) {
-        char *dst = (char *)cache->data + (size_t)(position + i) * cache->row_bytes;
-        sp_status status = sp_dtype_pack(cache->dtype, sp_tensor_row(x, row + i), dst, n, NULL);
-        if (status != SP_OK && ops->status == SP_OK) ops->status = status;
-    }
+    assert(cache->n_dims == 3 && sp_attend_reads(cache->dtype) && position + n_rows <= cache->shape[1]);
+    assert(cache->shape[0] * cache->shape[2] == sp_tensor_cols(x));
+    store_job job = {ops->kernels->store[cache->dtype], x, row, position, cache};
+    sp_pool_run(ops->pool, (size_t)n_rows, 16, store_rows, &job);
 }

@@ -125,16 +125,15 @@ sp_tensor *sp_op_rope(sp_ops *ops, const sp_tensor *x, const sp_rope *rope, cons
 
 /* ---- attention ---- */
 
-/* A stretch of consecutive query rows of one timeline. Keys and values are rows of any storage format: in
- * inference the cache (which already holds this stretch's own rows), in training the tensors just computed.
- */
+/* A stretch of consecutive query rows of one timeline. Keys and values are in inference those of the cache (which
+ * already holds this stretch's own), (n_kv_heads, capacity, k_dim) in F32, F16, BF16 or Q8_0; in training the tensors
+ * just computed, (rows, n_kv_heads * k_dim). */
 typedef struct sp_span {
     int64_t row; /* first query row */
     int64_t n_rows;
     int64_t position;   /* of the first row; row i sees keys 0 .. position + i */
-    const sp_tensor *k; /* (>= position + n_rows, n_kv_heads * k_dim) */
-    const sp_tensor
-        *v; /* (>= position + n_rows, n_kv_heads * v_dim); may share k's rows (latent attention) */
+    const sp_tensor *k; /* at least position + n_rows of each head */
+    const sp_tensor *v; /* likewise, of v_dim; may share k's rows (latent attention) */
 } sp_span;
 
 typedef struct sp_attend {
@@ -145,14 +144,13 @@ typedef struct sp_attend {
     float scale;
 } sp_attend;
 
-/* Causal attention, q (T, n_heads * k_dim) -> (T, n_heads * v_dim). Softmax is taken online over blocks of
- * keys whose borders are multiples of 64 positions, in order, so the result does not depend on how a prompt
- * was cut. */
+/* Causal attention, q (T, n_heads * k_dim) -> (T, n_heads * v_dim). Each segment of 256 positions has a softmax of
+ * its own, and they are merged in order, so the result does not depend on how a prompt was cut (decision 15). */
 sp_tensor *sp_op_attention(sp_ops *ops, const sp_tensor *q, const sp_attend *attend, const sp_span *spans,
                            int n_spans);
 
-/* Write x (n_rows of it from `row`) to rows position.. of a cache tensor, converting to its format. Not
- * differentiable. */
+/* Write x (n_rows of it from `row`, (n_heads * dim)) to rows position.. of each head of a cache tensor
+ * (n_heads, capacity, dim), converting to its format. Not differentiable. */
 void sp_op_store(sp_ops *ops, const sp_tensor *x, int64_t row, int64_t n_rows, sp_tensor *cache,
                  int64_t position);
 

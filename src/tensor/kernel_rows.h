@@ -12,6 +12,7 @@
 void sp_fill_float_scalar(sp_kernels *k);
 void sp_fill_quant_scalar(sp_kernels *k);
 void sp_fill_train_scalar(sp_kernels *k);
+void sp_fill_attend_scalar(sp_kernels *k);
 void sp_fill_float_avx2(sp_kernels *k);
 void sp_fill_float_matmul_avx2(sp_kernels *k);
 void sp_fill_train_avx2(sp_kernels *k);
@@ -20,6 +21,9 @@ void sp_fill_k_avx2(sp_kernels *k);
 void sp_fill_matmul_avx2(sp_kernels *k);
 void sp_fill_matmul_avxvnni(sp_kernels *k);
 void sp_fill_quant_avx512(sp_kernels *k);
+void sp_fill_attend_avx2(sp_kernels *k);
+void sp_fill_attend_avx512(sp_kernels *k);
+void sp_fill_attend_neon(sp_kernels *k);
 void sp_fill_float_neon(sp_kernels *k);
 void sp_fill_quant_neon(sp_kernels *k);
 void sp_fill_matmul_neon(sp_kernels *k);
@@ -41,6 +45,10 @@ static inline void sp_swiglu_grad_one(float gate, float up, float dy, float *dga
     *dup = *dup + silu * dy;
     *dgate = *dgate + (up * dy) * (s + silu * (1.0f - s));
 }
+
+/* Attention out of the rows of a table: for shapes and instruction sets without a version of their own. */
+void sp_attend_by_rows(const sp_kernels *k, const sp_attend_part *part);
+void sp_attend_scalar(const sp_attend_part *part);
 
 typedef float (*sp_dot_fn)(size_t n, const void *w, const void *x);
 

@@ -36,6 +36,7 @@ static void fill_scalar(sp_kernels *k, const char *isa)
     sp_fill_float_scalar(k);
     sp_fill_quant_scalar(k);
     sp_fill_train_scalar(k);
+    sp_fill_attend_scalar(k);
     k->isa = isa;
 }
 
@@ -63,6 +64,7 @@ static void fill_avx2(sp_kernels *k, const char *isa)
     sp_fill_quant_avx2(k);
     sp_fill_k_avx2(k);
     sp_fill_matmul_avx2(k);
+    sp_fill_attend_avx2(k);
 }
 
 static void build_x86(void)
@@ -77,7 +79,9 @@ static void build_x86(void)
     present[SP_ISA_AVX512] = has_avx512();
     if (present[SP_ISA_AVX512]) {
         fill_avx2(&tables[SP_ISA_AVX512], "avx512");
+        if (present[SP_ISA_AVXVNNI]) sp_fill_matmul_avxvnni(&tables[SP_ISA_AVX512]);
         sp_fill_quant_avx512(&tables[SP_ISA_AVX512]);
+        sp_fill_attend_avx512(&tables[SP_ISA_AVX512]);
     }
 }
 #endif
@@ -120,6 +124,7 @@ static void fill_neon(sp_kernels *k, const char *isa)
     sp_fill_float_neon(k);
     sp_fill_quant_neon(k);
     sp_fill_matmul_neon(k);
+    sp_fill_attend_neon(k);
 }
 
 static void build_arm64(void)

@@ -11,6 +11,7 @@
 #ifndef SP_TENSOR_KERNELS_H
 #define SP_TENSOR_KERNELS_H
 
+#include "tensor/attend.h"
 #include "tensor/dtype.h"
 
 /* Weight rows times activation rows: y[t * y_stride + r] = dot(row r of w, row t of x), 0 <= r < n_rows,
@@ -42,7 +43,7 @@ typedef struct sp_adamw {
 } sp_adamw;
 
 typedef struct sp_kernels {
-    const char *isa; /* "scalar", "avx2", "avxvnni", "avx512", "neon" */
+    const char *isa; /* "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm" */
 
     sp_matmul_fn matmul[SP_DTYPE_COUNT]; /* few activation rows (decoding) and many (prompts) */
     sp_unpack_fn unpack[SP_DTYPE_COUNT]; /* row of the dtype -> float[n]; F8 without its block scale */
@@ -60,6 +61,9 @@ typedef struct sp_kernels {
                      float *x); /* x = exp(x - shift); returns the sum in eight lanes */
     void (*sum)(size_t n, const float *a, const float *b, float *y); /* y = a + b */
     void (*sigmoid)(size_t n, const float *x, float *y);             /* y = 1 / (1 + exp(-x)); y may be x */
+    sp_attend_fn attend;                                             /* attend.h */
+    sp_store_fn
+        store[SP_DTYPE_COUNT]; /* float[n] -> cache row; the formats of sp_attend_reads(), else NULL */
     /* backward passes (train_scalar.c) */
     float (*dot_product)(size_t n, const float *x, const float *y,
                          const float *z); /* sum of (x y) z, in eight lanes */
