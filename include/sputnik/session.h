@@ -22,7 +22,7 @@ typedef enum sp_cache_type { SP_CACHE_F32, SP_CACHE_F16, SP_CACHE_BF16, SP_CACHE
 typedef struct sp_session_options {
     int32_t n_ctx; /* most tokens that the session can hold; 0: the model's training context, at most 32768 */
     int32_t n_threads; /* 0: number of processors */
-    int32_t n_batch;   /* tokens evaluated at once; 0: 256 */
+    int32_t n_batch;   /* tokens evaluated at once; 0: 512 */
     sp_cache_type cache_type;
     /* Asked between chunks of work; non-zero stops evaluation with SP_E_CANCELLED, the session stays usable.
      * NULL: never. */

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define DEFAULT_BATCH 256
+#define DEFAULT_BATCH 512
 #define DEFAULT_MAX_CONTEXT 32768
 /* Rows whose logits are computed at once when every position is asked for: bounds memory at rows *
  * vocabulary. */
