@@ -61,17 +61,21 @@ typedef struct sp_session_args {
     int no_hot_set;
 } sp_session_args;
 
-#define SP_SESSION_ARGS_DEFAULTS                                                                             \
+/* Commands that measure a model keep its cache in full precision; those that talk take half of it, as the field
+ * does. */
+#define SP_SESSION_ARGS_WITH(cache_type)                                                                     \
     {                                                                                                        \
-        0, 0, 0, "f32", NULL, "auto", NULL, 0                                                                \
+        0, 0, 0, cache_type, NULL, "auto", NULL, 0                                                           \
     }
+#define SP_SESSION_ARGS_DEFAULTS SP_SESSION_ARGS_WITH("f32")
+#define SP_SESSION_ARGS_TALK SP_SESSION_ARGS_WITH("f16")
 
 #define SP_THREADS_ROW(type, member)                                                                         \
     SP_INT_ROW(type, member, "threads", 't', 0, 256, "threads (0: one per processor)")
 #define SP_BATCH_ROW(type, member)                                                                           \
     SP_INT_ROW(type, member, "batch", 0, 0, 65536, "tokens evaluated at once (0: 256)")
 #define SP_CACHE_ROW(type, member)                                                                           \
-    SP_CHOICE_ROW(type, member, "cache-type", 0, "f32|f16|bf16", "storage of the key-value cache")
+    SP_CHOICE_ROW(type, member, "cache-type", 0, "f32|f16|bf16|q8_0", "storage of the key-value cache")
 #define SP_CONTEXT_ROW(type, member)                                                                         \
     SP_INT_ROW(type, member, "context", 'c', 0, 16777216, "most tokens held (0: as trained, at most 32768)")
 #define SP_JSON_ROW(type, member) SP_FLAG_ROW(type, member, "json", 0, "write JSON")

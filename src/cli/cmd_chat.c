@@ -15,7 +15,7 @@ typedef struct chat_args {
 } chat_args;
 
 static const chat_args chat_defaults = {
-    SP_SESSION_ARGS_DEFAULTS, SP_SAMPLING_ARGS_DEFAULTS, NULL, NULL, NULL, 0, 0, 0};
+    SP_SESSION_ARGS_TALK, SP_SAMPLING_ARGS_DEFAULTS, NULL, NULL, NULL, 0, 0, 0};
 
 static const sp_arg chat_table[] = {
     SP_STRING_ROW(chat_args, system, "system", 's', "TEXT", "system message"),

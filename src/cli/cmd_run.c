@@ -24,7 +24,7 @@ typedef struct run_args {
 } run_args;
 
 static const run_args run_defaults = {
-    SP_SESSION_ARGS_DEFAULTS, SP_SAMPLING_ARGS_DEFAULTS, NULL, NULL, {NULL, 0}, 0, 0, 0, 0, 0, 0, 0};
+    SP_SESSION_ARGS_TALK, SP_SAMPLING_ARGS_DEFAULTS, NULL, NULL, {NULL, 0}, 0, 0, 0, 0, 0, 0, 0};
 
 static const sp_arg run_table[] = {
     SP_FLAG_ROW(run_args, raw, "raw", 0, "continue the prompt as text, without a conversation's template"),

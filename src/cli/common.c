@@ -138,6 +138,7 @@ void sp_cli_session_options(sp_session_options *options, const sp_session_args *
     options->n_batch = (int32_t)args->n_batch;
     if (strcmp(args->cache_type, "f16") == 0) options->cache_type = SP_CACHE_F16;
     if (strcmp(args->cache_type, "bf16") == 0) options->cache_type = SP_CACHE_BF16;
+    if (strcmp(args->cache_type, "q8_0") == 0) options->cache_type = SP_CACHE_Q8_0;
 }
 
 sp_speculate sp_cli_speculate(const char *word)

@@ -40,10 +40,14 @@ run "$SPUTNIK" run "$model" --raw 'Once upon' --temp 0 -n 12 --ids
 greedy=$(cat "$tmp/out")
 run "$SPUTNIK" run "$model" --raw 'Once upon' --top-k 1 --seed 5 -n 12 --ids
 expect_out "$greedy"
-for type in f16 bf16; do
+for type in f32 f16 bf16; do
     run "$SPUTNIK" run "$model" --raw 'Once upon' --temp 0 -n 12 --ids --cache-type $type
     expect_rc 0
+    [ $type != f16 ] || expect_out "$greedy"
 done
+run "$SPUTNIK" run "$model" --raw 'Once upon' --temp 0 -n 12 --ids --cache-type q8_0
+expect_rc 1
+has_err 'Q8_0 holds multiples of 32 values, this model has 16 per head'
 
 # A banned token does not come, a favoured one does; a stop text is withheld.
 first=${greedy%% *}

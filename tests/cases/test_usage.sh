@@ -61,7 +61,7 @@ run "$SPUTNIK" run m p -n
 expect_err 'sputnik: run: option -n: expected a value (N) after it
 hint: sputnik help run'
 run "$SPUTNIK" run m p --cache-type f64
-has_err 'option --cache-type: found "f64", expected one of f32|f16|bf16'
+has_err 'option --cache-type: found "f64", expected one of f32|f16|bf16|q8_0'
 run "$SPUTNIK" logits m --tokens 1,,2
 has_err 'option --tokens: found "", expected whole numbers separated by commas'
 run "$SPUTNIK" logits m --tokens 1 --tokens-file x

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* One answer: the logits of every position have the same bits whatever the number of threads, the chunk size,
  * what was evaluated before, other sessions in the pass, or a session saved and loaded. On float models of
- * each architecture and on quantised ones. */
+ * each architecture and on quantised ones, with every storage of the cache, and at a depth where threads share one
+ * row's keys. */
 #include "test_util.h"
 
 #include "model/convert.h"
+#include "model/synth.h"
 
+#include <math.h>
 #include <sputnik/sputnik.h>
 
 #define N_TOKENS 150 /* more than two blocks of 64 keys */
+#define N_DEEP 600   /* more than two segments of 256 keys */
 
 static const char *const models[] = {
     "models/llama-plain",
@@ -49,17 +53,22 @@ static int compare_row(void *ctx, size_t position, const float *logits)
     return 0;
 }
 
-static sp_session *create_session(const fixture *f, int threads, int batch, sp_cache_type cache)
+static sp_session *create_session_of(const fixture *f, int threads, int batch, sp_cache_type cache, int n_ctx)
 {
     sp_error err = SP_ERROR_NONE;
     sp_session *session;
     sp_session_options options = SP_SESSION_OPTIONS_DEFAULTS;
-    options.n_ctx = N_TOKENS + 8;
+    options.n_ctx = n_ctx;
     options.n_threads = threads;
     options.n_batch = batch;
     options.cache_type = cache;
     assert_ok(sp_session_create(&session, f->model, &options, &err), err);
     return session;
+}
+
+static sp_session *create_session(const fixture *f, int threads, int batch, sp_cache_type cache)
+{
+    return create_session_of(f, threads, batch, cache, N_TOKENS + 8);
 }
 
 static void expect_last(const fixture *f, const sp_session *session, size_t n)
@@ -205,6 +214,105 @@ static void same_bits_with_a_16_bit_cache(void **state)
     check_model("quantised/llama-q4_k_m.gguf", SP_CACHE_BF16);
 }
 
+/* The tiny models' heads are narrower than a block of Q8_0, so these are others. */
+static const char *const wide[] = {
+    "{\"model_type\":\"qwen2\",\"vocab_size\":256,\"hidden_size\":64,\"intermediate_size\":96,"
+    "\"num_hidden_layers\":2,\"num_attention_heads\":12,\"num_key_value_heads\":2,\"head_dim\":32,"
+    "\"rms_norm_eps\":1e-6,\"rope_theta\":10000,\"max_position_embeddings\":1024}",
+    "{\"model_type\":\"deepseek_v2\",\"vocab_size\":256,\"hidden_size\":64,\"intermediate_size\":96,"
+    "\"num_hidden_layers\":2,\"num_attention_heads\":16,\"num_key_value_heads\":16,\"kv_lora_rank\":64,"
+    "\"qk_nope_head_dim\":32,\"qk_rope_head_dim\":32,\"v_head_dim\":32,\"n_routed_experts\":4,"
+    "\"n_shared_experts\":1,\"num_experts_per_tok\":2,\"moe_intermediate_size\":32,\"first_k_dense_replace\":"
+    "1,"
+    "\"rms_norm_eps\":1e-6,\"rope_theta\":10000,\"max_position_embeddings\":1024}"};
+
+static void synth_model(const char *config, const char *gguf)
+{
+    sp_error err = SP_ERROR_NONE;
+    char json[] = "/tmp/sputnik-test-XXXXXX.json";
+    FILE *file = fdopen(mkstemps(json, 5), "w");
+    fputs(config, file);
+    fclose(file);
+    sp_synth_options options = SP_SYNTH_DEFAULTS;
+    options.type = "f16";
+    assert_ok(sp_synth(json, gguf, &options, &err), err);
+    unlink(json);
+}
+
+/* Prompts in chunks of several sizes, then tokens one by one, alone and beside another timeline. */
+static void check_depth(fixture *f, const int32_t *tokens, sp_cache_type cache)
+{
+    static const int shapes[][2] = {{2, 100}, {3, 600}, {5, 7}}; /* threads, chunk */
+    sp_error err = SP_ERROR_NONE;
+    sp_session *s = create_session_of(f, 1, 256, cache, N_DEEP + 8);
+    assert_ok(sp_session_score(s, tokens, N_DEEP, 0, copy_row, f, &err), err);
+    sp_session_destroy(s);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        s = create_session_of(f, shapes[i][0], shapes[i][1], cache, N_DEEP + 8);
+        assert_ok(sp_session_score(s, tokens, N_DEEP, 0, compare_row, f, &err), err);
+        for (size_t n = 505; n <= 520; n++) {
+            assert_ok(sp_session_sync(s, tokens, n, &err), err);
+            expect_last(f, s, n);
+        }
+        sp_session *other = create_session_of(f, 1, 64, cache, N_DEEP + 8);
+        assert_ok(sp_session_sync(other, tokens, 250, &err), err);
+        sp_session *both[2] = {s, other};
+        const int32_t *next[2] = {tokens + 520, tokens + 250};
+        const size_t n[2] = {1, 20};
+        assert_ok(sp_session_advance(both, next, n, 2, &err), err);
+        expect_last(f, s, 521);
+        expect_last(f, other, 270);
+        sp_session_destroy(other);
+        sp_session_destroy(s);
+    }
+}
+
+static void same_bits_at_depth_with_every_cache(void **state)
+{
+    (void)state;
+    static const sp_cache_type caches[] = {SP_CACHE_F32, SP_CACHE_F16, SP_CACHE_BF16, SP_CACHE_Q8_0};
+    char gguf[] = "/tmp/sputnik-test-XXXXXX";
+    close(mkstemp(gguf));
+    int32_t tokens[N_DEEP];
+    for (int i = 0; i < N_DEEP; i++) tokens[i] = (i * 37 + i * i % 11 + 5) % 250;
+    for (size_t m = 0; m < sizeof wide / sizeof wide[0]; m++) {
+        sp_error err = SP_ERROR_NONE;
+        fixture f = {.row = 256};
+        synth_model(wide[m], gguf);
+        assert_ok(sp_model_open(&f.model, gguf, &err), err);
+        f.expected = calloc(N_DEEP * f.row, sizeof *f.expected);
+        float *exact = calloc(f.row, sizeof *exact), difference = 0.0f;
+        for (size_t c = 0; c < sizeof caches / sizeof caches[0]; c++) {
+            check_depth(&f, tokens, caches[c]);
+            const float *last = f.expected + (N_DEEP - 1) * f.row;
+            for (size_t i = 0; i < f.row; i++)
+                difference = fmaxf(difference, c ? fabsf(last[i] - exact[i]) : 0.0f);
+            if (c == 0) memcpy(exact, last, f.row * sizeof *exact);
+        }
+        assert_true(difference > 0.0f && difference < 0.1f); /* rounded caches are near, and not the same */
+        free(exact);
+        free(f.expected);
+        sp_model_close(f.model);
+        check_file(gguf, SP_CACHE_Q8_0);
+    }
+    unlink(gguf);
+}
+
+static void a_cache_of_blocks_wants_heads_of_whole_blocks(void **state)
+{
+    (void)state;
+    sp_error err = SP_ERROR_NONE;
+    fixture f = {0};
+    assert_ok(sp_model_open(&f.model, test_path("tests/golden/models/qwen2"), &err), err);
+    sp_session_options options = SP_SESSION_OPTIONS_DEFAULTS;
+    options.cache_type = SP_CACHE_Q8_0;
+    sp_session *s;
+    assert_int_equal(sp_session_create(&s, f.model, &options, &err), SP_E_UNSUPPORTED);
+    assert_null(s);
+    assert_non_null(strstr(err.text, "multiples of 32 values, this model has 8"));
+    sp_model_close(f.model);
+}
+
 static void damaged_and_foreign_session_files_are_refused(void **state)
 {
     (void)state;
@@ -274,6 +382,8 @@ int main(void)
         cmocka_unit_test(same_bits_on_every_path),
         cmocka_unit_test(same_bits_on_every_path_when_quantised),
         cmocka_unit_test(same_bits_with_a_16_bit_cache),
+        cmocka_unit_test(same_bits_at_depth_with_every_cache),
+        cmocka_unit_test(a_cache_of_blocks_wants_heads_of_whole_blocks),
         cmocka_unit_test(damaged_and_foreign_session_files_are_refused),
         cmocka_unit_test(errors_name_what_is_wrong_and_leave_the_session_usable),
     };
