@@ -65,7 +65,8 @@ SP_API sp_status sp_model_measure_experts(const sp_model *model, const sp_expert
 SP_API sp_status sp_model_stream_experts(sp_model *model, const sp_expert_options *options, sp_error *err);
 
 typedef struct sp_expert_stats {
-    uint64_t n_hits, n_misses;           /* experts wanted that were in memory, or were not */
+    /* Experts wanted: kept in memory from before, read or being read because they were guessed, neither. */
+    uint64_t n_hits, n_foreseen, n_misses;
     uint64_t n_guessed, n_guessed_right; /* guesses of the next layer's choice */
     uint64_t n_read_bytes, n_reads;      /* n_reads counts experts */
     double wait_s;                       /* time that sessions waited for experts */

@@ -141,7 +141,7 @@ done:
 static void print_stats(const sp_expert_stats *s)
 {
     char size[32];
-    double wanted = (double)(s->n_hits + s->n_misses);
+    double wanted = (double)(s->n_hits + s->n_foreseen + s->n_misses);
     fprintf(stderr, "experts: %.1f %% of %.0f in memory (%lld slots), %s read by %s, %.1f s waited",
             wanted > 0 ? 100 * (double)s->n_hits / wanted : 0, wanted, (long long)s->n_slots,
             sp_cli_size(size, (double)s->n_read_bytes), s->reader, s->wait_s);
@@ -159,7 +159,8 @@ void sp_cli_end_experts(const sp_model *model, const sp_session_args *args)
     if (sp_term_is_tty(STDERR_FILENO)) print_stats(&stats);
     if (args->expert_trace && sp_model_save_expert_trace(model, args->expert_trace, &err) != SP_OK)
         sp_cli_fail(&err, NULL);
-    char *hot = args->no_hot_set || stats.n_hits + stats.n_misses == 0 ? NULL : hot_path(model);
+    char *hot =
+        args->no_hot_set || stats.n_hits + stats.n_foreseen + stats.n_misses == 0 ? NULL : hot_path(model);
     if (hot) sp_model_save_hot(model, hot, NULL); /* a folder that cannot be written costs speed alone */
     sp_free(hot);
 }

@@ -10,6 +10,7 @@
 #include "base/pool.h"
 #include "base/rng.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,12 +94,12 @@ static sp_status fill_plan(const sp_model *model, const sp_expert_options *optio
     if (options->ram_bytes < plan->least_ram)
         return sp_fail(
             err, SP_E_LIMIT,
-            "memory: %.1f GiB is too little: %.1f GiB of shared weights, %.1f GiB of session, %.1f GiB for "
-            "the rest and one layer's experts; expected at least %.2f GiB",
-            (double)options->ram_bytes / 0x1p30, (double)plan->shared_bytes / 0x1p30,
-            (double)plan->session_bytes / 0x1p30,
-            (double)(plan->least_ram - plan->shared_bytes - plan->session_bytes) / 0x1p30,
-            (double)plan->least_ram / 0x1p30);
+            "memory: %.0f MiB is too little: shared weights %.0f MiB, sessions %.0f MiB, the rest and one "
+            "layer's experts %.0f MiB; expected at least %.0f MiB",
+            (double)options->ram_bytes / 0x1p20, ceil((double)plan->shared_bytes / 0x1p20),
+            ceil((double)plan->session_bytes / 0x1p20),
+            ceil((double)(plan->least_ram - plan->shared_bytes - plan->session_bytes) / 0x1p20),
+            ceil((double)plan->least_ram / 0x1p20));
     plan->n_slots = (int64_t)((options->ram_bytes - fixed) / plan->slot_bytes);
     if (plan->n_slots > plan->n_experts) plan->n_slots = plan->n_experts;
     plan->hit_rate = (double)plan->n_slots / (double)plan->n_experts;

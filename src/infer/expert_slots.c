@@ -126,7 +126,8 @@ bool sp_slot_load(sp_expert_store *store, int32_t key, bool guess)
     int64_t slot = find_victim(store, guess);
     if (slot < 0) return false;
     free_slot(store, slot);
-    store->slots[slot] = (sp_slot){.state = SP_SLOT_LOADING, .key = key, .protected = guess};
+    store->slots[slot] =
+        (sp_slot){.state = SP_SLOT_LOADING, .key = key, .protected = guess, .guessed = guess};
     store->keys[key].slot = (int32_t)slot;
     store->loading[store->n_loading++] = (int32_t)slot;
     return true;

@@ -85,10 +85,14 @@ static void begin_visit(void *ctx, sp_expert_visit *visit)
     for (int64_t i = 0; i < visit->n; i++) {
         int32_t key = key_of(store, visit->layer, visit->experts[i]);
         sp_expert_key *k = &store->keys[key];
-        bool held = k->slot >= 0 && store->slots[k->slot].state != SP_SLOT_FAILED;
-        store->stats.n_hits += held;
-        store->stats.n_misses += !held;
-        store->stats.n_late += held && store->slots[k->slot].state == SP_SLOT_LOADING;
+        sp_slot *slot = k->slot >= 0 ? &store->slots[k->slot] : NULL;
+        if (!slot || slot->state == SP_SLOT_FAILED)
+            store->stats.n_misses++;
+        else if (slot->guessed)
+            store->stats.n_foreseen++;
+        else
+            store->stats.n_hits++;
+        if (slot) slot->guessed = false;
         k->wanted++;
         sp_expert_policy_use(&store->policy, (size_t)key);
     }

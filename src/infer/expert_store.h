@@ -48,8 +48,8 @@ sp_status sp_expert_store_set_scores(sp_expert_store *store, const double *score
 void sp_expert_store_scores(sp_expert_store *store, double *scores);
 
 typedef struct sp_expert_store_stats {
-    uint64_t n_hits, n_misses; /* wanted experts that were in memory, and that were not (nor guessed) */
-    uint64_t n_late;           /* hits that were still being read */
+    /* Experts wanted: kept in memory from before, read or being read because they were guessed, neither. */
+    uint64_t n_hits, n_foreseen, n_misses;
     uint64_t n_guessed, n_guessed_right;
     uint64_t n_read_bytes, n_reads; /* everything that was read; n_reads counts experts */
     double wait_s;                  /* visits waited, all together */

@@ -37,6 +37,7 @@ typedef struct sp_slot {
     int next_piece, n_flying;
     bool failed;    /* while pieces are still flying */
     bool protected; /* guessed, and its layer has not begun yet */
+    bool guessed;   /* read because of a guess, and not wanted by anybody yet */
     sp_read_piece failure;
 } sp_slot;
 

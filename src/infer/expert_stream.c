@@ -190,7 +190,16 @@ int sp_model_expert_stats(const sp_model *model, sp_expert_stats *stats)
     if (!stream) return 0;
     sp_expert_store_stats s;
     sp_expert_store_stats_get(stream->store, &s);
-    *stats = (sp_expert_stats){s.n_hits,  s.n_misses, s.n_guessed,     s.n_guessed_right, s.n_read_bytes,
-                               s.n_reads, s.wait_s,   stream->n_slots, stream->locked,    s.reader};
+    *stats = (sp_expert_stats){.n_hits = s.n_hits,
+                               .n_foreseen = s.n_foreseen,
+                               .n_misses = s.n_misses,
+                               .n_guessed = s.n_guessed,
+                               .n_guessed_right = s.n_guessed_right,
+                               .n_read_bytes = s.n_read_bytes,
+                               .n_reads = s.n_reads,
+                               .wait_s = s.wait_s,
+                               .n_slots = stream->n_slots,
+                               .locked = stream->locked,
+                               .reader = s.reader};
     return 1;
 }
