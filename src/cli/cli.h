@@ -73,7 +73,7 @@ typedef struct sp_session_args {
 #define SP_THREADS_ROW(type, member)                                                                         \
     SP_INT_ROW(type, member, "threads", 't', 0, 256, "threads (0: one per processor)")
 #define SP_BATCH_ROW(type, member)                                                                           \
-    SP_INT_ROW(type, member, "batch", 0, 0, 65536, "tokens evaluated at once (0: 256)")
+    SP_INT_ROW(type, member, "batch", 0, 0, 65536, "tokens evaluated at once (0: 512)")
 #define SP_CACHE_ROW(type, member)                                                                           \
     SP_CHOICE_ROW(type, member, "cache-type", 0, "f32|f16|bf16|q8_0", "storage of the key-value cache")
 #define SP_CONTEXT_ROW(type, member)                                                                         \
