@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* AVX-512 matmuls of up to SP_FEW activation rows (batches, guesses ahead): runs of sixteen weight rows are multiplied
- * as they are unpacked, and never stored. Four activation rows are treated at once; a second four find the weights in the
- * cache. The weight rows that come next are asked for meanwhile, in the order of their addresses, which is what
+ * as they are unpacked, and never stored. Four activation rows are treated at once; the next four find the weights in
+ * the cache. The weight rows that come next are asked for meanwhile, in the order of their addresses, which is what
  * fetches ahead in the caches follow.
  *
  * A format in blocks of 256 is a struct format256; ROWS_256 makes its matmul. Likewise format32 and ROWS_32. */

@@ -10,8 +10,9 @@
 #include "tensor/panel_avx512.h"
 
 enum {
-    TILE = 3,   /* activation rows of a tile */
-    CHUNK = 256 /* activation rows whose sums are kept */
+    TILE = 3,    /* activation rows of a tile */
+    CHUNK = 256, /* activation rows whose sums are kept */
+    SHARE = 8    /* weight rows whose next span is asked for at once */
 };
 
 /* Keeps a value in its register, where the compiler would load it again for every use. */
@@ -190,6 +191,29 @@ static void unpack_panels(const sp_panel_format *f, const row_group *g, int n_bl
     }
 }
 
+/* Ask for the next span of weight rows first .. stop - 1, too far apart for the processor to see them coming. */
+static void fetch_rows(const row_group *g, int64_t first, int64_t stop, size_t span)
+{
+    for (int64_t r = first; r < stop && r < g->n_rows; r++) {
+        const char *p = (const char *)g->w + (size_t)r * g->stride + span;
+        for (size_t i = 0; i < span; i += 64) _mm_prefetch(p + i, _MM_HINT_T0);
+        _mm_prefetch(p + span - 1, _MM_HINT_T0);
+    }
+}
+
+/* Panels times all activation rows; the next span is asked for in between, in shares that the caches can take. */
+static void run_tiles(const sp_panel_format *f, const sp_panel *panels, const row_group *g, const char *x,
+                      size_t x_stride, int64_t n_x, int n_blocks, size_t next_span, sp_sum_row *sums)
+{
+    const int64_t pieces = SP_PANEL_ROWS / SHARE, piece = (n_x + pieces * TILE - 1) / (pieces * TILE) * TILE;
+    int64_t row = 0;
+    for (int64_t t = 0; t < n_x; t += piece, row += SHARE) {
+        int64_t n = n_x - t < piece ? n_x - t : piece;
+        if (next_span) fetch_rows(g, row, n_x - t <= piece ? SP_PANEL_ROWS : row + SHARE, next_span);
+        f->tiles(panels, x + (size_t)t * x_stride, x_stride, n, n_blocks, sums + t);
+    }
+}
+
 /* sums[t][r] of some weight rows and a chunk of activation rows. */
 static void multiply_rows(const sp_panel_format *f, size_t n, row_group g, const char *x, size_t x_stride,
                           int64_t n_x, sp_sum_row *sums)
@@ -201,7 +225,8 @@ static void multiply_rows(const sp_panel_format *f, size_t n, row_group g, const
     for (size_t i = 0; i < n_blocks; i += per_span) {
         int here = (int)(n_blocks - i < per_span ? n_blocks - i : per_span);
         unpack_panels(f, &g, here, panels);
-        f->tiles(panels, x, x_stride, n_x, here, sums);
+        size_t next_span = i + 2 * per_span <= n_blocks ? f->block_bytes * per_span : 0;
+        run_tiles(f, panels, &g, x, x_stride, n_x, here, next_span, sums);
         g.w += f->block_bytes * per_span;
         x += x_span;
     }

@@ -50,7 +50,7 @@ typedef union sp_panel {
 enum {
     SP_PANELS = 4, /* of a tile */
     SP_PANEL_ROWS = 16 * SP_PANELS,
-    SP_FEW = 16,      /* most activation rows that are multiplied without panels */
+    SP_FEW = 8,       /* most activation rows that are multiplied without panels */
     SP_FEW_TILE = 4,  /* of them at once */
     SP_MAX_SPAN = 272 /* bytes of 256 elements in the widest format, Q8_0 */
 };
