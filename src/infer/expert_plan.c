@@ -25,8 +25,10 @@ static uint64_t session_bytes(const sp_model *model, const sp_expert_options *op
     const sp_net *net = sp_model_net(model);
     int32_t trained = net->hp->max_position_embeddings;
     int64_t n_ctx = o->n_ctx > 0 ? o->n_ctx : trained < 32768 ? trained : 32768;
-    uint64_t width = o->cache_type == SP_CACHE_F32 ? 4 : 2;
-    uint64_t per_layer = (uint64_t)sp_cache_row_elements(net->hp) * width;
+    static const sp_dtype dtypes[] = {SP_DTYPE_F32, SP_DTYPE_F16, SP_DTYPE_BF16, SP_DTYPE_Q8_0};
+    const sp_dtype_info *info = sp_dtype_get(dtypes[o->cache_type]);
+    uint64_t elements = (uint64_t)sp_cache_row_elements(net->hp);
+    uint64_t per_layer = (elements * info->block_bytes + info->block - 1) / info->block;
     uint64_t layers = (uint64_t)net->hp->num_hidden_layers + (net->weights->n_mtp > 0);
     uint64_t row = per_layer * layers + (net->weights->n_mtp > 0 ? (uint64_t)net->hp->hidden_size * 4 : 0);
     return row * (uint64_t)n_ctx * (uint64_t)(options->n_sessions > 0 ? options->n_sessions : 1);
