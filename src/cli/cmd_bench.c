@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/rng.h"
+#include "cli/bench_machine.h"
 #include "cli/bench_replies.h"
 #include "cli/experts.h"
 
@@ -20,14 +21,15 @@ typedef struct bench_args {
     const char *cache_type;
     sp_session_args session; /* for --ram alone */
     sp_bench_replies_args replies;
-    int no_warmup, json;
+    const char *disk;
+    int no_warmup, machine, json;
 } bench_args;
 
 /* Tokens of a reply unless -n says so, and the context that holds it. */
 #define REPLY_TOKENS 512
 
 static const bench_args bench_defaults = {
-    .repeats = 3, .cache_type = "f32", .session = SP_SESSION_ARGS_DEFAULTS, .replies = {.speculate = "auto"}};
+    .repeats = 3, .cache_type = "f16", .session = SP_SESSION_ARGS_DEFAULTS, .replies = {.speculate = "auto"}};
 
 static const sp_arg bench_table[] = {
     SP_INTS_ROW(bench_args, prompt, "prompt", 'p', 0, 1048576, "prompt lengths (default 512; 0: none)"),
@@ -44,11 +46,14 @@ static const sp_arg bench_table[] = {
     SP_FLOAT_ROW(bench_args, replies.temperature, "temp", 0, 0, 100, "with --replies: temperature"),
     SP_DRAFT_ROWS(bench_args, replies.speculate, replies.n_draft),
     SP_FLAG_ROW(bench_args, no_warmup, "no-warmup", 0, "measure the first run too"),
+    SP_FLAG_ROW(bench_args, machine, "machine", 0, "measure the machine's ceilings; MODEL may be left out"),
+    SP_STRING_ROW(bench_args, disk, "disk", 0, "FILE", "with --machine: random direct reads of a large file"),
     SP_JSON_ROW(bench_args, json),
 };
 
 #define MAX_REPEATS 1000
 #define MAX_SESSIONS 1024
+#define BATCH_DEFAULT 256 /* as in sp_session_options */
 
 /* One measurement and what it needs. */
 typedef struct bench_row {
@@ -62,6 +67,8 @@ typedef struct bench {
     const bench_args *args;
     sp_model *model;
     sp_model_info info;
+    sp_cost cost;
+    sp_machine machine; /* empty without --machine */
     const char *path;
     char cpu[96];
     size_t n_rows;
@@ -105,6 +112,7 @@ static sp_status measure_decode(bench *b, uint64_t variant, double *per_s, sp_er
 {
     int64_t depth = b->row.depth, n_gen = b->row.n_gen, n_sessions = b->row.n_sessions;
     const int32_t *next[MAX_SESSIONS];
+    int32_t ids[MAX_SESSIONS];
     size_t one[MAX_SESSIONS];
     SP_TRY(fill_depth(b, variant, depth + n_gen, err));
     if (n_sessions > 1 && depth == 0) /* several sessions advance from a first token */
@@ -116,7 +124,9 @@ static sp_status measure_decode(bench *b, uint64_t variant, double *per_s, sp_er
             continue;
         }
         for (int64_t s = 0; s < n_sessions; s++) {
-            next[s] = b->tokens + depth + i;
+            /* each its own: equal tokens would choose the same experts */
+            ids[s] = pick_token(b, variant * MAX_SESSIONS + (uint64_t)s, depth + i);
+            next[s] = &ids[s];
             one[s] = 1;
         }
         SP_TRY(sp_session_advance(b->sessions, next, one, (size_t)n_sessions, err));
@@ -152,21 +162,42 @@ static double median(const bench_row *row)
     return n % 2 ? row->samples[n / 2] : 0.5 * (row->samples[n / 2 - 1] + row->samples[n / 2]);
 }
 
+/* What a token of the row costs. */
+static sp_bench_load row_load(const bench *b)
+{
+    const bench_row *row = &b->row;
+    int64_t n_batch = b->args->n_batch ? b->args->n_batch : BATCH_DEFAULT;
+    int64_t n = row->n_prompt ? row->n_prompt : row->n_gen;
+    sp_bench_load load = {
+        .n_rows = row->n_sessions, .depth = (double)row->depth + 0.5 * (double)n, .n_heads = 1};
+    if (row->n_prompt > 0) {
+        load.n_rows = n < n_batch ? n : n_batch;
+        load.depth /= (double)load.n_rows; /* rows of a batch share a load of the cache */
+        load.n_heads = 1.0 / (double)n;
+    }
+    load.cache_width = sp_cost_cache_width(b->args->cache_type);
+    load.n_threads = (int)row->threads;
+    load.tokens_per_s = median(row);
+    return load;
+}
+
 /* Where the experts of the samples came from. */
 static sp_status put_experts(const bench *b, sp_buf *out, sp_error *err)
 {
     sp_expert_stats s;
     const sp_expert_stats *was = &b->row.before;
     if (!sp_model_expert_stats(b->model, &s)) return SP_OK;
-    double hits = (double)(s.n_hits - was->n_hits), wanted = hits + (double)(s.n_misses - was->n_misses);
+    double hits = (double)(s.n_hits - was->n_hits), foreseen = (double)(s.n_foreseen - was->n_foreseen);
+    double wanted = hits + foreseen + (double)(s.n_misses - was->n_misses);
     double guessed = (double)(s.n_guessed - was->n_guessed);
     double right = (double)(s.n_guessed_right - was->n_guessed_right);
-    return sp_buf_printf(
-        out, err,
-        ",\"experts\":{\"n_slots\":%lld,\"hit_rate\":%.6g,\"read_bytes\":%.0f,\"reads\":%.0f,\"wait_s\":%.6g,"
-        "\"guessed\":%.0f,\"guessed_right\":%.0f,\"reader\":\"%s\"}",
-        (long long)s.n_slots, wanted > 0 ? hits / wanted : 0.0, (double)(s.n_read_bytes - was->n_read_bytes),
-        (double)(s.n_reads - was->n_reads), s.wait_s - was->wait_s, guessed, right, s.reader);
+    return sp_buf_printf(out, err,
+                         ",\"experts\":{\"n_slots\":%lld,\"hit_rate\":%.6g,\"foreseen\":%.0f,\"read_bytes\":%"
+                         ".0f,\"reads\":%.0f,\"wait_s\":%.6g,"
+                         "\"guessed\":%.0f,\"guessed_right\":%.0f,\"reader\":\"%s\"}",
+                         (long long)s.n_slots, wanted > 0 ? hits / wanted : 0.0, foreseen,
+                         (double)(s.n_read_bytes - was->n_read_bytes), (double)(s.n_reads - was->n_reads),
+                         s.wait_s - was->wait_s, guessed, right, s.reader);
 }
 
 /* The members that every row begins with. */
@@ -197,6 +228,8 @@ static sp_status put_json_row(const bench *b, sp_buf *out, sp_error *err)
     for (size_t i = 0; i < row->n_samples; i++)
         SP_TRY(sp_buf_printf(out, err, "%s%.6g", i ? "," : "", row->samples[i]));
     SP_TRY(sp_buf_puts(out, "]", err));
+    sp_bench_load load = row_load(b);
+    SP_TRY(sp_bench_put_cost(out, &b->cost, &b->machine, &load, err));
     SP_TRY(put_experts(b, out, err));
     return sp_buf_puts(out, "}", err);
 }
@@ -223,10 +256,12 @@ static sp_status report_row(bench *b, sp_error *err)
             printf("%-8s %8s %8s %8s %8s   %s\n", "what", "tokens", "depth", "sessions", "threads",
                    "tokens per second");
         }
-        printf("%-8s %8lld %8lld %8lld %8lld   %.2f (%.2f to %.2f)\n", row->n_prompt ? "prompt" : "decode",
+        printf("%-8s %8lld %8lld %8lld %8lld   %.2f (%.2f to %.2f)", row->n_prompt ? "prompt" : "decode",
                (long long)(row->n_prompt ? row->n_prompt : row->n_gen), (long long)row->depth,
                (long long)row->n_sessions, (long long)row->threads, median(row), row->samples[0],
                row->samples[row->n_samples - 1]);
+        sp_bench_load load = row_load(b);
+        sp_bench_print_cost(&b->cost, &b->machine, &load);
     }
     fflush(stdout);
     b->n_rows++;
@@ -351,6 +386,7 @@ static sp_status run_all(bench *b, sp_error *err)
                          largest(sessions, n_sessions), err));
     for (size_t t = 0; t < n_threads; t++) {
         b->row.threads = threads[t] ? threads[t] : sp_cpu_count();
+        if (args->machine) SP_TRY(sp_machine_measure(&b->machine, (int)b->row.threads, err));
         if (args->replies.path) {
             SP_TRY(run_replies(b, err));
             continue;
@@ -371,17 +407,21 @@ static int run_bench(const void *options, char *const *operands, int n_operands)
 {
     sp_error err = SP_ERROR_NONE;
     sp_model *model = NULL;
-    (void)n_operands;
+    const bench_args *args = options;
+    if (args->disk && !args->machine) return sp_cli_usage(&sp_command_bench, "--disk needs --machine");
+    if (n_operands == 0 && args->machine) return sp_bench_machine(&args->threads, args->disk, args->json);
+    if (n_operands == 0) return sp_cli_usage(&sp_command_bench, "MODEL is missing");
     bench *b = sp_calloc(1, sizeof *b);
     if (!b) return sp_cli_say("out of memory");
     if (!sp_cli_open_model(&model, operands[0])) {
         sp_free(b);
         return SP_EXIT_FAILED;
     }
-    b->args = options;
+    b->args = args;
     b->model = model;
     b->path = operands[0];
     sp_model_get_info(model, &b->info);
+    sp_cost_of_model(&b->cost, model);
     read_cpu_name(b->cpu, sizeof b->cpu);
     sp_status status = run_all(b, &err);
     if (b->args->json) puts(b->n_rows ? "]" : "[]");
@@ -394,12 +434,17 @@ static int run_bench(const void *options, char *const *operands, int n_operands)
 
 const sp_command sp_command_bench = {
     "bench",
-    "MODEL",
+    "[MODEL]",
     "tokens per second of prompts and of decoding",
     "Every combination of the lists is one row: median and range over the repeats. With --json a list of\n"
     "{\"n_prompt\", \"n_gen\", \"depth\", \"n_sessions\", \"threads\", \"tokens_per_s\", \"spread\", "
     "\"samples\", ...};\n"
     "n_prompt is 0 for decoding, n_gen is 0 for prompts, spread is the largest minus the smallest sample.\n"
+    "bytes_per_token are the bytes of weights and cache that a token has to read, int8_ops_per_token two "
+    "for\n"
+    "each multiplication with a weight. With --machine the shares of the measured ceilings follow; without "
+    "a\n"
+    "MODEL the ceilings themselves are the rows: {\"what\", \"how\", \"threads\", \"per_s\"}.\n"
     "With --replies the rows are whole replies, at most -n tokens each (512), each made with and without "
     "guesses\n"
     "ahead, in turns; it fails if they differ.",
@@ -407,7 +452,7 @@ const sp_command sp_command_bench = {
     sizeof bench_table / sizeof bench_table[0],
     &bench_defaults,
     sizeof bench_defaults,
-    1,
+    0,
     1,
     run_bench,
 };

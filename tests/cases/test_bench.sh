@@ -17,6 +17,26 @@ lacks_out prompt
 run "$SPUTNIK" bench $model -p 0 -n 0 --json
 json_out
 expect_out '[]'
+# Ceilings alone, and shares of them beside a model's rows.
+run "$SPUTNIK" bench --machine -t 1 --json
+expect_rc 0
+json_out
+has_out '{"what":"memory","how":"read","threads":1,"per_s":'
+has_out '"what":"float32"'
+run "$SPUTNIK" bench $model --machine -p 8 -n 2 -t 1 -r 1 --json
+json_out
+[ "$(grep -c '"memory_share":' "$tmp/out")" -eq 2 ] || fail 'every row has a share of the bandwidth'
+run "$SPUTNIK" bench $model -p 0 -n 2 -r 1 --sessions 4 --cache-type f16 --json
+lacks_out memory_share
+# 73728 weights, two operations each; four sessions share a read of their float32 bytes, not of the cache.
+has_out '"bytes_per_token":73856,"int8_ops_per_token":147456'
+run "$SPUTNIK" bench --machine --disk "$tmp/no-such-file"
+expect_rc 1
+run "$SPUTNIK" bench $model --disk "$tmp/out"
+expect_rc 2
+run "$SPUTNIK" bench
+expect_rc 2
+has_err 'MODEL is missing'
 
 # Perplexity of a model against itself: no divergence; windows and strides as documented.
 golden_ids tests/golden/logits/qwen2.json tokens > "$tmp/ids"

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Loops that do nothing but one kind of arithmetic, or nothing but read memory: the ceilings that a kernel's speed is
+ * compared with. Measuring them is plan/machine's. */
+#ifndef SP_TENSOR_PEAK_H
+#define SP_TENSOR_PEAK_H
+
+#include "tensor/kernels.h"
+
+typedef enum sp_peak_kind { SP_PEAK_INT8, SP_PEAK_FLOAT32 } sp_peak_kind;
+
+typedef struct sp_peak {
+    sp_peak_kind kind;
+    sp_isa isa;       /* run it only where sp_kernels_for(isa) is not NULL */
+    const char *name; /* the instructions */
+    int ops;          /* operations of one round: a multiplication and an addition are two */
+    void (*run)(int64_t n_rounds);
+} sp_peak;
+
+/* Of the processor family that this program is built for; scalar float32 among them. */
+const sp_peak *sp_peak_list(size_t *n);
+
+/* Read n bytes, a multiple of 256, with the widest loads; the value keeps the loads from being left out. */
+uint64_t sp_peak_read(const void *data, size_t n);
+
+/* Independent sums of each loop: more than the instruction's latency times those begun in a cycle. */
+#define SP_PEAK_EACH(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11)
+#define SP_PEAK_SUMS 12
+
+/* Rows of the instruction sets. */
+void sp_peak_fma_avx2(int64_t n_rounds);
+void sp_peak_maddubs_avx2(int64_t n_rounds);
+void sp_peak_vnni_avx2(int64_t n_rounds);
+void sp_peak_fma_avx512(int64_t n_rounds);
+void sp_peak_maddubs_avx512(int64_t n_rounds);
+void sp_peak_vnni_avx512(int64_t n_rounds);
+uint64_t sp_peak_read_avx2(const void *data, size_t n);
+uint64_t sp_peak_read_avx512(const void *data, size_t n);
+void sp_peak_fma_neon(int64_t n_rounds);
+void sp_peak_mlal_neon(int64_t n_rounds);
+void sp_peak_sdot(int64_t n_rounds);
+void sp_peak_smmla(int64_t n_rounds);
+
+#endif
