@@ -17,20 +17,24 @@ typedef struct convert_args {
     sp_str_list overrides;
     const char *name;
     double temperature; /* NAN: the user said nothing */
-    int hf, list_types;
+    int experts_adjacent, hf, list_types;
 } convert_args;
 
-static const convert_args convert_defaults = {"bf16", 0, {NULL, 0}, NULL, (double)NAN, 0, 0};
+static const convert_args convert_defaults = {NULL, 0, {NULL, 0}, NULL, (double)NAN, 0, 0, 0};
 
 static const sp_arg convert_table[] = {
-    SP_STRING_ROW(convert_args, type, "type", 0, "NAME",
-                  "storage type or mixture (default bf16), see --list-types"),
+    SP_STRING_ROW(
+        convert_args, type, "type", 0, "NAME",
+        "storage type or mixture (default bf16, or keep with --experts-adjacent), see --list-types"),
     SP_STRINGS_ROW(convert_args, overrides, "tensor-type", 0, "PART=TYPE",
                    "type of tensors whose name contains PART (may be repeated)"),
     SP_STRING_ROW(convert_args, name, "name", 0, "NAME",
                   "general.name in the file (the source's or its folder's)"),
     SP_FLOAT_ROW(convert_args, temperature, "temp", 0, 0, 100,
                  "temperature recommended in the file (as generation_config.json says)"),
+    SP_FLAG_ROW(
+        convert_args, experts_adjacent, "experts-adjacent", 0,
+        "lay each expert's three matrices side by side, for --ram; llama.cpp does not load such files"),
     SP_FLAG_ROW(convert_args, hf, "hf", 0,
                 "write a Hugging Face directory, as OUT/ and an existing directory do"),
     SP_THREADS_ROW(convert_args, n_threads),
@@ -46,6 +50,7 @@ static bool show_progress(void *ctx, uint64_t done, uint64_t total)
 static void print_types(void)
 {
     for (size_t i = 0; sp_mixture_name(i); i++) puts(sp_mixture_name(i));
+    puts("keep");
 }
 
 /* "PART=TYPE" to a row; `part` is allocated. */
@@ -59,6 +64,11 @@ static sp_status parse_override(sp_type_override *row, const char *text, sp_erro
     return row->part ? SP_OK : sp_fail_nomem(err, "tensor type", strlen(text));
 }
 
+static const char *choose_type(const convert_args *args)
+{
+    return args->type ? args->type : args->experts_adjacent ? "keep" : "bf16";
+}
+
 static sp_status convert(const convert_args *args, const char *src, const char *dst, sp_type_override *rows,
                          sp_error *err)
 {
@@ -68,7 +78,8 @@ static sp_status convert(const convert_args *args, const char *src, const char *
     for (size_t i = 0; i < args->overrides.n; i++)
         SP_TRY(parse_override(&rows[i], args->overrides.items[i], err));
     SP_TRY(sp_pool_create(&pool, (int)args->n_threads, err));
-    options.type = args->type;
+    options.type = choose_type(args);
+    if (args->experts_adjacent) options.experts = SP_CONVERT_ADJACENT;
     options.pool = pool;
     options.progress = show_progress;
     options.progress_ctx = &progress;
@@ -97,11 +108,14 @@ static sp_status export_folder(const convert_args *args, const char *src, const 
         .max_shard_bytes = SP_EXPORT_SHARD_BYTES, .progress = show_progress, .progress_ctx = &progress};
     if (args->overrides.n)
         return sp_fail(err, SP_E_ARGUMENT, "option --tensor-type: a Hugging Face directory has one type");
+    if (args->experts_adjacent)
+        return sp_fail(err, SP_E_ARGUMENT, "option --experts-adjacent: is for GGUF files");
     if (args->name || !isnan(args->temperature))
         return sp_fail(err, SP_E_ARGUMENT, "options --name and --temp: are for GGUF files");
-    if (!sp_dtype_by_name(args->type, &options.dtype))
+    if (!sp_dtype_by_name(choose_type(args), &options.dtype))
         return sp_fail(err, SP_E_ARGUMENT,
-                       "type \"%.40s\": a Hugging Face directory is written as bf16, f16 or f32", args->type);
+                       "type \"%.40s\": a Hugging Face directory is written as bf16, f16 or f32",
+                       choose_type(args));
     sp_interrupt_catch();
     sp_progress_start(&progress, "exporting", SP_PROGRESS_BYTES, 0);
     sp_status status = sp_export_hf(src, dst, &options, err);

@@ -25,6 +25,7 @@ struct sp_gguf_writer {
     size_t keys_cap;
     declared *tensors;
     size_t n_tensors, tensors_cap;
+    uint32_t alignment;
     uint64_t data_bytes; /* offset of the next declared tensor */
     uint64_t total, done;
     size_t current; /* tensor being written, and its bytes so far */
@@ -65,6 +66,7 @@ sp_status sp_gguf_writer_open(sp_gguf_writer **writer, const char *path, sp_erro
     *writer = NULL;
     sp_gguf_writer *w = sp_calloc(1, sizeof *w);
     if (!w) return sp_fail_nomem(err, "gguf writer", sizeof *w);
+    w->alignment = SP_GGUF_WRITE_ALIGNMENT;
     sp_status status = sp_writer_open(&w->file, path, err);
     if (status != SP_OK) {
         sp_free(w);
@@ -267,6 +269,15 @@ static sp_status measure(const char *name, sp_dtype dtype, int n_dims, const int
     return SP_OK;
 }
 
+sp_status sp_gguf_set_alignment(sp_gguf_writer *writer, uint32_t alignment, sp_error *err)
+{
+    if (writer->n_tensors > 0 || alignment < SP_GGUF_WRITE_ALIGNMENT || (alignment & (alignment - 1)) != 0)
+        return sp_fail(err, SP_E_ARGUMENT, "gguf: alignment %u is none, or comes too late", alignment);
+    SP_TRY(sp_gguf_put_u32(writer, "general.alignment", alignment, err));
+    writer->alignment = alignment;
+    return SP_OK;
+}
+
 static sp_status append_tensor(sp_gguf_writer *w, const char *name, sp_dtype dtype, int n_dims,
                                const int64_t *shape, sp_error *err)
 {
@@ -284,8 +295,7 @@ sp_status sp_gguf_declare(sp_gguf_writer *writer, const char *name, sp_dtype dty
     size_t n_bytes = 0;
     if (w->header_written) return fail_declare(err, name, "declared after the header");
     SP_TRY(measure(name, dtype, n_dims, shape, &n_bytes, err));
-    uint64_t padded =
-        ((uint64_t)n_bytes + SP_GGUF_WRITE_ALIGNMENT - 1) & ~(uint64_t)(SP_GGUF_WRITE_ALIGNMENT - 1);
+    uint64_t padded = ((uint64_t)n_bytes + w->alignment - 1) & ~(uint64_t)(w->alignment - 1);
     if (padded < n_bytes || w->data_bytes + padded < w->data_bytes) {
         return fail_declare(err, name, "the file would be too large");
     }
@@ -335,7 +345,7 @@ sp_status sp_gguf_write_header(sp_gguf_writer *writer, sp_error *err)
     SP_GOTO(done, status, sp_writer_write(writer->file, head.data, head.len, err));
     SP_GOTO(done, status, sp_writer_write(writer->file, writer->kvs.data, writer->kvs.len, err));
     SP_GOTO(done, status, sp_writer_write(writer->file, writer->table.data, writer->table.len, err));
-    SP_GOTO(done, status, sp_writer_pad(writer->file, SP_GGUF_WRITE_ALIGNMENT, err));
+    SP_GOTO(done, status, sp_writer_pad(writer->file, writer->alignment, err));
     writer->header_written = true;
 done:
     sp_buf_clear(&head);
@@ -362,7 +372,7 @@ sp_status sp_gguf_write_data(sp_gguf_writer *writer, const void *data, size_t n,
     if (w->current_done < t->n_bytes) return SP_OK;
     w->current++;
     w->current_done = 0;
-    return sp_writer_pad(w->file, SP_GGUF_WRITE_ALIGNMENT, err);
+    return sp_writer_pad(w->file, w->alignment, err);
 }
 
 uint64_t sp_gguf_writer_total(const sp_gguf_writer *writer)

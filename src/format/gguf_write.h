@@ -33,6 +33,10 @@ sp_status sp_gguf_put_i32s(sp_gguf_writer *writer, const char *key, const int32_
 sp_status sp_gguf_put_f32s(sp_gguf_writer *writer, const char *key, const float *items, size_t n,
                            sp_error *err);
 
+/* Tensors begin at multiples of `alignment`, a power of two from 32 on, instead of 32; puts general.alignment. Before the
+ * first tensor is declared. */
+sp_status sp_gguf_set_alignment(sp_gguf_writer *writer, uint32_t alignment, sp_error *err);
+
 /* Copy an entry of a parsed file as it is, under its own key. */
 sp_status sp_gguf_put_kv(sp_gguf_writer *writer, const sp_gguf_kv *kv, sp_error *err);
 

@@ -7,14 +7,27 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define QUANTIZATION_VERSION 2 /* of ggml's block layouts */
+#define EXPERT_ALIGNMENT 4096  /* direct reads begin on a block of the disk */
 
 sp_dtype sp_conversion_type(const sp_conversion *c, const char *name, int n_dims, const int64_t *shape)
 {
     sp_dtype dtype = sp_mixture_choose(c->mixture, &c->facts, name, n_dims, shape);
     if (n_dims < 2) return dtype;
     for (size_t i = 0; i < c->options->n_overrides; i++) {
+        const sp_type_override *o = &c->options->overrides[i];
+        if (strstr(name, o->part)) return sp_mixture_fallback(o->dtype, shape[n_dims - 1]);
+    }
+    return dtype;
+}
+
+sp_dtype sp_conversion_retype(const sp_conversion *c, const char *name, int n_dims, const int64_t *shape,
+                              sp_dtype dtype)
+{
+    if (c->mixture) return sp_conversion_type(c, name, n_dims, shape);
+    for (size_t i = 0; n_dims > 1 && i < c->options->n_overrides; i++) {
         const sp_type_override *o = &c->options->overrides[i];
         if (strstr(name, o->part)) return sp_mixture_fallback(o->dtype, shape[n_dims - 1]);
     }
@@ -66,12 +79,16 @@ static sp_status copy_metadata(const sp_conversion *c, sp_error *err)
     const sp_gguf *gguf = sp_archive_gguf(c->archive);
     for (size_t i = 0; i < sp_gguf_kv_count(gguf); i++) {
         const sp_gguf_kv *kv = sp_gguf_kv_at(gguf, i);
-        if (!is_file_key(kv) && !is_replaced(c, kv)) SP_TRY(sp_gguf_put_kv(c->writer, kv, err));
+        bool kept =
+            !c->mixture && (key_is(kv, "general.file_type") || key_is(kv, "general.quantization_version"));
+        if ((kept || !is_file_key(kv)) && !is_replaced(c, kv)) SP_TRY(sp_gguf_put_kv(c->writer, kv, err));
     }
     if (name) SP_TRY(sp_gguf_put_string(c->writer, "general.name", name, strlen(name), err));
     if (c->options->temperature)
         SP_TRY(sp_gguf_put_f32(c->writer, "general.sampling.temp", (float)*c->options->temperature, err));
-    return sp_conversion_put_type(c, err);
+    if (c->options->experts == SP_CONVERT_ADJACENT)
+        SP_TRY(sp_gguf_set_alignment(c->writer, EXPERT_ALIGNMENT, err));
+    return c->mixture ? sp_conversion_put_type(c, err) : SP_OK;
 }
 
 static void fill_row(const void *ctx, int64_t unit, float *rows, float *scratch)
@@ -89,7 +106,7 @@ static void copy_row(const void *ctx, int64_t unit, void *out)
 static sp_status write_entry(sp_conversion *c, const sp_entry *e, sp_error *err)
 {
     const sp_tensor *t = &e->tensor;
-    sp_tensor_source source = {.dtype = sp_conversion_type(c, e->name, t->n_dims, t->shape),
+    sp_tensor_source source = {.dtype = sp_conversion_retype(c, e->name, t->n_dims, t->shape, t->dtype),
                                .cols = sp_tensor_cols(t),
                                .rows_per_unit = 1,
                                .n_units = sp_tensor_rows(t),
@@ -106,12 +123,18 @@ static sp_status convert_gguf(sp_conversion *c, sp_error *err)
     for (size_t i = 0; i < sp_archive_count(c->archive); i++) {
         const sp_entry *e = sp_archive_at(c->archive, i);
         SP_TRY(sp_conversion_check_entry(e, err));
-        sp_dtype dtype = sp_conversion_type(c, e->name, e->tensor.n_dims, e->tensor.shape);
+        if (sp_conversion_moves_experts(c, e)) {
+            SP_TRY(sp_conversion_declare_experts(c, e, err));
+            continue;
+        }
+        sp_dtype dtype = sp_conversion_retype(c, e->name, e->tensor.n_dims, e->tensor.shape, e->tensor.dtype);
         SP_TRY(sp_gguf_declare(c->writer, e->name, dtype, e->tensor.n_dims, e->tensor.shape, err));
     }
     SP_TRY(sp_gguf_write_header(c->writer, err));
     for (size_t i = 0; i < sp_archive_count(c->archive); i++) {
-        SP_TRY(write_entry(c, sp_archive_at(c->archive, i), err));
+        const sp_entry *e = sp_archive_at(c->archive, i);
+        bool moves = sp_conversion_moves_experts(c, e);
+        SP_TRY((moves ? sp_conversion_write_experts : write_entry)(c, e, err));
     }
     return SP_OK;
 }
@@ -133,6 +156,9 @@ static sp_status convert_archive(sp_conversion *c, const char *dst, sp_error *er
     const sp_convert_options *o = c->options;
     bool hf = sp_archive_container(c->archive) == SP_CONTAINER_HF;
     SP_TRY(check_target(c->archive, dst, err));
+    if (hf && (!c->mixture || o->experts == SP_CONVERT_ADJACENT))
+        return sp_fail(err, SP_E_ARGUMENT, "%s: is for GGUF files; convert to GGUF first",
+                       c->mixture ? "adjacent experts" : "type \"keep\"");
     SP_TRY(sp_hparams_from_archive(&c->hp, c->archive, err));
     c->facts.n_blocks = c->hp.num_hidden_layers + (hf ? 0 : c->hp.num_nextn_predict_layers);
     c->facts.heads_per_kv = c->hp.num_attention_heads / c->hp.num_key_value_heads;
@@ -159,12 +185,14 @@ sp_status sp_convert(const char *src, const char *dst, const sp_convert_options 
     sp_conversion c = {.options = options};
     sp_archive *archive = NULL;
     sp_status status;
-    SP_GOTO(done, status, sp_mixture_find(&c.mixture, options->type, err));
+    if (strcasecmp(options->type, "keep") != 0)
+        SP_GOTO(done, status, sp_mixture_find(&c.mixture, options->type, err));
     SP_GOTO(done, status, check_overrides(options, err));
     SP_GOTO(done, status, sp_archive_open(&archive, src, err));
     c.archive = archive;
     status = convert_archive(&c, dst, err);
 done:
+    sp_free(c.expert_layers);
     sp_tensor_stream_clear(&c.stream);
     sp_gguf_writer_close(c.writer);
     sp_archive_close(archive);

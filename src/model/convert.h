@@ -16,9 +16,18 @@ typedef struct sp_type_override {
     sp_dtype dtype;
 } sp_type_override;
 
+/* How the routed experts of a GGUF file lie. */
+typedef enum sp_convert_experts {
+    SP_CONVERT_STACKED, /* one tensor of three dimensions per kind of matrix, as usual */
+    SP_CONVERT_ADJACENT /* gate, up and down of one expert after the other (decision 13): Sputnik reads an expert at
+                           once; llama.cpp does not load it. From a GGUF file only */
+} sp_convert_experts;
+
 typedef struct sp_convert_options {
-    const char *type; /* a name of model/mixture.h, case-insensitive */
-    sp_pool *pool;    /* NULL: the calling thread alone */
+    const char *
+        type; /* a name of model/mixture.h, case-insensitive, or "keep": every tensor as it is (GGUF alone) */
+    sp_convert_experts experts;
+    sp_pool *pool; /* NULL: the calling thread alone */
     sp_progress_fn progress;
     void *progress_ctx;
     const sp_type_override *overrides;
