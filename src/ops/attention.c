@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Query vectors of a tile at most: enough that converting keys costs little, few enough for a core's cache. */
-#define TILE_VECTORS 64
+/* Columns of keys and values up to which a tile has SP_ATTEND_VECTORS vectors, so that converting keys costs little;
+ * beyond, half of them, for a core's cache. */
+#define NARROW_COLUMNS 512
 /* Fewest heads into which a tile is cut so that all threads have work. */
 #define TILE_HEADS_MIN 4
 /* Work per thread below which segments are shared out. */
@@ -64,19 +65,24 @@ static void open_softmax(softmax s, int64_t v_dim)
     memset(s.y, 0, (size_t)v_dim * sizeof *s.y);
 }
 
-/* Add what the next segment has. exp(0) is exactly 1. */
-static void merge(const sp_kernels *k, softmax s, softmax part, int64_t v_dim)
+/* Exponent of the factor that the smaller maximum's side gets. */
+static float merge_exponent(softmax s, softmax part)
 {
-    float keep = 1.0f, add = 1.0f;
+    return *part.max > *s.max ? *s.max - *part.max : *part.max - *s.max; /* -inf at the first segment */
+}
+
+/* Add what the next segment has; factor = exp(merge_exponent()). */
+static void merge(const sp_kernels *k, softmax s, softmax part, float factor, int64_t v_dim)
+{
     if (*part.max > *s.max) {
-        keep = sp_expf(*s.max - *part.max); /* 0 at the first segment: exp(-inf) */
         *s.max = *part.max;
-        k->scale((size_t)v_dim, keep, s.y);
+        k->scale((size_t)v_dim, factor, s.y);
+        k->axpy((size_t)v_dim, 1.0f, part.y, s.y);
+        *s.sum = factor * *s.sum + *part.sum;
     } else {
-        add = sp_expf(*part.max - *s.max);
+        k->axpy((size_t)v_dim, factor, part.y, s.y);
+        *s.sum = *s.sum + factor * *part.sum;
     }
-    k->axpy((size_t)v_dim, add, part.y, s.y);
-    *s.sum = keep * *s.sum + add * *part.sum;
 }
 
 static void close_softmax(const attention_job *job, softmax s, int64_t at)
@@ -140,25 +146,43 @@ static void attend_segment(const attention_job *job, const tile *t, int64_t segm
     job->kernels->attend(&part);
 }
 
-/* All segments of a tile on one thread: scratch is the kernel's, then a segment's outcome, then the state. */
+/* What one thread keeps for the vectors of a tile. */
+typedef struct walk {
+    softmax part; /* of the segment at hand */
+    float *max, *sum, *factor;
+} walk;
+
+/* Merge a segment's outcome, whose first vector is the tile's vector `first`. */
+static void merge_tile(const attention_job *job, const tile *t, const walk *w, int64_t first)
+{
+    int64_t n = t->n_rows * t->n_heads, v_dim = job->a->v_dim;
+    float *y = job->y->data;
+    for (int64_t i = first; i < n; i++)
+        w->factor[i] = merge_exponent((softmax){w->max + i, w->sum + i, NULL},
+                                      (softmax){w->part.max + i - first, w->part.sum + i - first, NULL});
+    job->kernels->exp_sum((size_t)(n - first), 0.0f, w->factor + first);
+    for (int64_t i = first; i < n; i++)
+        merge(job->kernels, (softmax){w->max + i, w->sum + i, y + place_of(job, t, i) * v_dim},
+              (softmax){w->part.max + i - first, w->part.sum + i - first, w->part.y + (i - first) * v_dim},
+              w->factor[i], v_dim);
+}
+
+/* All segments of a tile on one thread: scratch is the kernel's, then what the walk keeps. */
 static void walk_tile(const attention_job *job, const tile *t, float *scratch)
 {
     int64_t n = t->n_rows * t->n_heads, v_dim = job->a->v_dim;
     float *own = scratch + sp_attend_scratch(n, job->a->k_dim, v_dim), *rest = own + n * v_dim;
-    softmax part = {rest, rest + n, own};
-    float *y = job->y->data, *max = rest + 2 * n, *sum = rest + 3 * n;
+    walk w = {{rest, rest + n, own}, rest + 2 * n, rest + 3 * n, rest + 4 * n};
+    float *y = job->y->data;
     for (int64_t i = 0; i < n; i++)
-        open_softmax((softmax){max + i, sum + i, y + place_of(job, t, i) * v_dim}, v_dim);
+        open_softmax((softmax){w.max + i, w.sum + i, y + place_of(job, t, i) * v_dim}, v_dim);
     for (int64_t s = 0; s < t->n_segments; s++) {
-        int64_t first = first_row(t, s) * t->n_heads;
-        attend_segment(job, t, s, part, scratch);
-        for (int64_t i = first; i < n; i++)
-            merge(job->kernels, (softmax){max + i, sum + i, y + place_of(job, t, i) * v_dim},
-                  (softmax){part.max + i - first, part.sum + i - first, own + (i - first) * v_dim}, v_dim);
+        attend_segment(job, t, s, w.part, scratch);
+        merge_tile(job, t, &w, first_row(t, s) * t->n_heads);
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t at = place_of(job, t, i);
-        close_softmax(job, (softmax){max + i, sum + i, y + at * v_dim}, at);
+        close_softmax(job, (softmax){w.max + i, w.sum + i, y + at * v_dim}, at);
     }
 }
 
@@ -205,10 +229,10 @@ static void merge_vectors(void *ctx, size_t begin, size_t end, int thread)
         if (job->segment == 0) open_softmax(s, v_dim);
         for (int64_t n = job->segment; n < end_segment && n < t->n_segments; n++) {
             int64_t from = i - first_row(t, n) * t->n_heads;
+            if (from < 0) continue;
             softmax part = waiting_at(job, t, n);
-            if (from >= 0)
-                merge(job->kernels, s, (softmax){part.max + from, part.sum + from, part.y + from * v_dim},
-                      v_dim);
+            part = (softmax){part.max + from, part.sum + from, part.y + from * v_dim};
+            merge(job->kernels, s, part, sp_expf(merge_exponent(s, part)), v_dim);
         }
         if (end_segment >= t->n_segments && job->segment < t->n_segments) close_softmax(job, s, at);
     }
@@ -288,8 +312,9 @@ static bool plan_tiles(sp_ops *ops, attention_job *job, const sp_span *spans, in
 {
     const sp_attend *a = job->a;
     int64_t group = a->n_heads / a->n_kv_heads, n_threads = sp_pool_threads(ops->pool), n_pieces;
-    cut c = {1, group < TILE_VECTORS ? group : TILE_VECTORS};
-    c.n_rows = TILE_VECTORS / c.n_heads;
+    int64_t most = a->k_dim + a->v_dim <= NARROW_COLUMNS ? SP_ATTEND_VECTORS : SP_ATTEND_VECTORS / 2;
+    cut c = {1, group < most ? group : most};
+    c.n_rows = most / c.n_heads;
     while (lay_tiles(a, spans, n_spans, c, NULL, &n_pieces) >= 0 && n_pieces < 2 * n_threads &&
            c.n_heads > TILE_HEADS_MIN)
         c.n_heads = (c.n_heads + 1) / 2;
@@ -309,7 +334,7 @@ static bool plan_tiles(sp_ops *ops, attention_job *job, const sp_span *spans, in
     job->n_tiles = n;
     int64_t vectors = c.n_rows * c.n_heads;
     job->scratch_floats =
-        sp_attend_scratch(vectors, a->k_dim, a->v_dim) + (size_t)(vectors * (a->v_dim + 4)) + 63;
+        sp_attend_scratch(vectors, a->k_dim, a->v_dim) + (size_t)(vectors * (a->v_dim + 5)) + 63;
     job->scratch_floats &= ~(size_t)63;
     job->scratch = sp_ops_alloc(ops, (size_t)n_threads * job->scratch_floats, sizeof *job->scratch);
     return job->scratch != NULL;

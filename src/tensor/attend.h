@@ -12,7 +12,8 @@
 #include "tensor/dtype.h"
 
 #define SP_ATTEND_SEGMENT 256
-#define SP_ATTEND_BLOCK 64 /* keys that are converted at a time */
+#define SP_ATTEND_BLOCK 64    /* keys that are converted at a time, at most */
+#define SP_ATTEND_VECTORS 128 /* query vectors of a call, at most */
 
 typedef struct sp_attend_part {
     sp_dtype k_dtype, v_dtype; /* F32, F16, BF16 or Q8_0 */

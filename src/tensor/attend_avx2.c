@@ -57,7 +57,7 @@ INLINE void score_tile(int64_t k_dim, float scale, const attend_tile *t, const a
             for (int j = 0; j < GROUP; j++) sum[r][j] = _mm256_setzero_ps();
         for (int64_t i = 0; i < k_dim; i += 8) {
             __m256 q[TILE];
-            if (from != FROM_PANEL) attend_fetch_group(keys, first, GROUP, i, from);
+            attend_fetch_group(keys, first, GROUP, i, from);
             for (int r = 0; r < n; r++) q[r] = _mm256_loadu_ps(t->q[r] + i);
             for (int j = 0; j < GROUP; j++) {
                 __m256 k = from == FROM_PANEL ? _mm256_loadu_ps(panel + i * GROUP + 8 * j)
@@ -76,7 +76,6 @@ INLINE void pack_keys(int64_t k_dim, const attend_rows *keys, float *panel, atte
         const char *row[GROUP];
         attend_group(keys, first, GROUP, row);
         for (int64_t i = 0; i < k_dim; i += 8) {
-            attend_fetch_group(keys, first, GROUP, i, from);
             for (int j = 0; j < GROUP; j++)
                 _mm256_storeu_ps(panel + i * GROUP + 8 * j, load_8_floats(row[j], i, from));
         }

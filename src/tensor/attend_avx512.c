@@ -84,7 +84,7 @@ INLINE void score_tile(int64_t k_dim, float scale, const attend_tile *t, const a
             for (int p = 0; p < PAIRS; p++) sum[r][p] = _mm512_setzero_ps();
         for (int64_t i = 0; i < k_dim; i += 8) {
             __m512 k[PAIRS];
-            if (from != FROM_PANEL) attend_fetch_group(keys, first, GROUP, i, from);
+            attend_fetch_group(keys, first, GROUP, i, from);
             for (int p = 0; p < PAIRS; p++)
                 k[p] = from == FROM_PANEL ? _mm512_load_ps(panel + i * GROUP + 16 * p)
                                           : load_pair(&g, p, i, from);
@@ -105,7 +105,6 @@ INLINE void pack_keys(int64_t k_dim, const attend_rows *keys, float *panel, atte
         key_group g;
         open_group(&g, keys, first);
         for (int64_t i = 0; i < k_dim; i += 8) {
-            attend_fetch_group(keys, first, GROUP, i, from);
             for (int p = 0; p < PAIRS; p++)
                 _mm512_store_ps(panel + i * GROUP + 16 * p, load_pair(&g, p, i, from));
         }

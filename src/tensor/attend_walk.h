@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The walk over one segment of keys that the vector versions of attention's kernel share: vectors in tiles, keys
- * in blocks. With more vectors than one tile, keys and values are converted to float32 once per block; otherwise
- * while they are used. A file per instruction set gives the inner loops (attend_isa). Private to src/tensor. */
+/* The walk over one segment of keys that the vector versions of attention's kernel share: vectors in tiles, keys in
+ * blocks. For many tiles keys and values are converted to float32 once per block, for few while they are used. A file
+ * per instruction set gives the inner loops (attend_isa). Private to src/tensor. */
 #ifndef SP_TENSOR_ATTEND_WALK_H
 #define SP_TENSOR_ATTEND_WALK_H
 
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define ATTEND_TILE_MAX 8
+#define ATTEND_FEW_TILES 3 /* up to here converting elements once for all tiles costs more than it saves */
 
 /* Query vectors that share each load; n_keys ascends. */
 typedef struct attend_tile {
@@ -45,12 +46,12 @@ static inline void attend_fetch(const attend_rows *r, int64_t i)
     for (size_t at = 0; at < r->ahead_bytes; at += 64) attend_fetch_at(r, i, at);
 }
 
-/* While element i of a group of keys is at hand, ask for as much of the group that comes a block later: a line of each
+/* While element i of a group of keys is at hand, ask for a part of the group that comes a block later: a line of each
  * row at a time, so that requests do not pile up. */
 static inline __attribute__((always_inline)) void attend_fetch_group(const attend_rows *keys, int64_t first,
                                                                      int n, int64_t i, attend_source from)
 {
-    int64_t line = from == FROM_F32 ? 16 : from == FROM_Q8_0 ? 64 : 32;
+    int64_t line = from == FROM_PANEL ? 8 : from == FROM_F32 ? 16 : from == FROM_Q8_0 ? 64 : 32;
     size_t at = (size_t)(i / line) * 64;
     if (i % line != 0 || !keys->ahead || at >= keys->ahead_bytes) return;
     for (int j = 0; j < n; j++) attend_fetch_at(keys, first + j, at);
@@ -113,34 +114,41 @@ static inline attend_tile attend_tile_at(const sp_attend_part *a, int64_t first,
     return t;
 }
 
-/* Tiles of n vectors in all, the i-th of them: sizes differ by one at most. */
-static inline int64_t attend_tile_start(int64_t n_vectors, int64_t n_tiles, int64_t i)
-{
-    return n_vectors * i / n_tiles;
-}
+/* The vectors of a part in tiles whose sizes differ by one at most. */
+typedef struct attend_tiles {
+    int64_t n;
+    attend_tile tile[(SP_ATTEND_VECTORS + 2) / 3];
+} attend_tiles;
 
-static inline attend_tile attend_tile_of(const sp_attend_part *a, const attend_isa *isa, int64_t i,
-                                         int64_t *n_tiles)
+static inline void attend_lay_tiles(const sp_attend_part *a, const attend_isa *isa, attend_tiles *tiles)
 {
     int64_t n_vectors = a->n_rows * a->n_heads;
-    *n_tiles = (n_vectors + isa->tile - 1) / isa->tile;
-    int64_t first = attend_tile_start(n_vectors, *n_tiles, i);
-    return attend_tile_at(a, first, (int)(attend_tile_start(n_vectors, *n_tiles, i + 1) - first));
+    tiles->n = (n_vectors + isa->tile - 1) / isa->tile;
+    for (int64_t i = 0; i < tiles->n; i++) {
+        int64_t first = n_vectors * i / tiles->n;
+        tiles->tile[i] = attend_tile_at(a, first, (int)(n_vectors * (i + 1) / tiles->n - first));
+    }
 }
 
-/* Keys or values [first, first + SP_ATTEND_BLOCK), up to end. After the block comes the next; after the last keys the
- * values, after the last values the next segment's keys. */
+/* Keys of a block. Few vectors do not use a block often, so it should stay in a core's nearest cache. */
+static inline int64_t attend_block_keys(const sp_attend_part *a, int64_t dim)
+{
+    return dim <= 256 || a->n_rows * a->n_heads > 32 ? SP_ATTEND_BLOCK : SP_ATTEND_BLOCK / 4;
+}
+
+/* Keys or values from `first` to the block's end. After the block comes the next; after the last keys the values, after
+ * the last values the next segment's keys. */
 static inline attend_rows attend_block(const sp_attend_part *a, bool values, int64_t first, int64_t end)
 {
     const char *k = a->k, *v = a->v;
     size_t k_bytes = sp_dtype_row_bytes(a->k_dtype, (size_t)a->k_dim);
     size_t v_bytes = sp_dtype_row_bytes(a->v_dtype, (size_t)a->v_dim);
-    int64_t next = first + SP_ATTEND_BLOCK;
+    int64_t n = attend_block_keys(a, values ? a->v_dim : a->k_dim), next = first + n;
     attend_rows r = {.stride = values ? a->v_stride : a->k_stride};
     r.first = first;
     r.end = next < end ? next : end;
     r.rows = (values ? v : k) + (size_t)first * r.stride;
-    r.ahead = r.rows + SP_ATTEND_BLOCK * r.stride;
+    r.ahead = r.rows + (size_t)n * r.stride;
     r.ahead_stride = r.stride;
     r.ahead_bytes = values ? v_bytes : k_bytes;
     if (k == v && values && next < end) r.ahead = NULL; /* near since the keys were read */
@@ -152,31 +160,32 @@ static inline attend_rows attend_block(const sp_attend_part *a, bool values, int
     return r;
 }
 
-static inline void attend_score_block(const sp_attend_part *a, const attend_isa *isa, attend_rows keys,
-                                      float *panel)
+static inline void attend_score_block(const sp_attend_part *a, const attend_isa *isa,
+                                      const attend_tiles *tiles, attend_rows keys, float *panel)
 {
     const attend_format *format = &isa->formats[a->k_dtype];
     attend_score_fn score = format->score;
-    int64_t n_tiles = 1, end = keys.end;
-    if (a->n_rows * a->n_heads > isa->tile) {
-        format->pack(a->k_dim, &keys, panel);
+    int64_t end = keys.end;
+    if (tiles->n > ATTEND_FEW_TILES) {
+        attend_rows now = keys;
+        now.ahead = NULL; /* the first tile asks */
+        format->pack(a->k_dim, &now, panel);
         score = isa->score_panel;
         keys.rows = (const char *)panel;
     }
-    for (int64_t i = 0; i < n_tiles; i++) {
-        attend_tile t = attend_tile_of(a, isa, i, &n_tiles);
-        keys.end = attend_seen(&keys, t.n_keys[t.n - 1]);
-        if (keys.end > keys.first) score(a->k_dim, a->scale, &t, &keys);
+    for (const attend_tile *t = tiles->tile; t < tiles->tile + tiles->n; t++) {
         keys.end = end;
+        keys.end = attend_seen(&keys, t->n_keys[t->n - 1]);
+        if (keys.end > keys.first) score(a->k_dim, a->scale, t, &keys);
+        keys.ahead = NULL;
     }
 }
 
-static inline void attend_value_block(const sp_attend_part *a, const attend_isa *isa, attend_rows values,
-                                      float *buffer)
+static inline void attend_value_block(const sp_attend_part *a, const attend_isa *isa,
+                                      const attend_tiles *tiles, attend_rows values, float *buffer)
 {
     const attend_format *format = &isa->formats[a->v_dtype];
-    int64_t n_tiles = 1;
-    if (a->n_rows * a->n_heads > isa->tile && a->v_dtype != SP_DTYPE_F32) {
+    if (tiles->n > ATTEND_FEW_TILES && a->v_dtype != SP_DTYPE_F32) {
         for (int64_t i = values.first; i < values.end; i++) {
             attend_fetch(&values, i);
             format->unpack((size_t)a->v_dim, values.rows + (size_t)(i - values.first) * values.stride,
@@ -187,9 +196,8 @@ static inline void attend_value_block(const sp_attend_part *a, const attend_isa 
         values.stride = (size_t)a->v_dim * sizeof *buffer;
         values.ahead = NULL;
     }
-    for (int64_t i = 0; i < n_tiles; i++) {
-        attend_tile t = attend_tile_of(a, isa, i, &n_tiles);
-        if (t.n_keys[t.n - 1] > values.first) format->add(a->v_dim, &t, &values);
+    for (const attend_tile *t = tiles->tile; t < tiles->tile + tiles->n; t++) {
+        if (t->n_keys[t->n - 1] > values.first) format->add(a->v_dim, t, &values);
         values.ahead = NULL;
     }
 }
@@ -198,14 +206,16 @@ static inline void attend_walk(const sp_attend_part *a, const attend_isa *isa)
 {
     int64_t n_vectors = a->n_rows * a->n_heads, n_all = sp_attend_keys(a, a->n_rows - 1);
     float *panel = a->scratch + n_vectors * SP_ATTEND_SEGMENT, *buffer = panel + SP_ATTEND_BLOCK * a->k_dim;
-    for (int64_t first = 0; first < n_all; first += SP_ATTEND_BLOCK)
-        attend_score_block(a, isa, attend_block(a, false, first, n_all), panel);
+    attend_tiles tiles;
+    attend_lay_tiles(a, isa, &tiles);
+    for (int64_t first = 0; first < n_all; first += attend_block_keys(a, a->k_dim))
+        attend_score_block(a, isa, &tiles, attend_block(a, false, first, n_all), panel);
     for (int64_t j = 0; j < n_vectors; j++)
         isa->softmax(sp_attend_keys(a, j / a->n_heads), a->scratch + j * SP_ATTEND_SEGMENT, a->max + j,
                      a->sum + j);
     memset(a->y, 0, (size_t)(n_vectors * a->v_dim) * sizeof *a->y);
-    for (int64_t first = 0; first < n_all; first += SP_ATTEND_BLOCK)
-        attend_value_block(a, isa, attend_block(a, true, first, n_all), buffer);
+    for (int64_t first = 0; first < n_all; first += attend_block_keys(a, a->v_dim))
+        attend_value_block(a, isa, &tiles, attend_block(a, true, first, n_all), buffer);
 }
 
 #endif
