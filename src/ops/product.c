@@ -183,8 +183,7 @@ static void add_dots(const sp_kernels *k, const sp_product *p, int64_t begin, in
 {
     for (int64_t i = begin; i < end; i++)
         for (int64_t j = 0; j < p->n; j++)
-            p->c[i * p->c_row + j] +=
-                k->dot((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
+            p->c[i * p->c_row + j] += k->dot((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
 }
 
 void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float alpha, float beta)
@@ -198,8 +197,7 @@ void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float al
         for (int64_t l = 0; p->b_col == 1 && l < p->k; l++)
             kernels->axpy((size_t)p->n, alpha * p->a[i * p->a_row + l * p->a_col], p->b + l * p->b_row, c);
         for (int64_t j = 0; p->b_col != 1 && j < p->n; j++)
-            c[j] +=
-                alpha * kernels->dot((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
+            c[j] += alpha * kernels->dot((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
     }
 }
 
