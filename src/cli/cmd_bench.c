@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/rng.h"
+#include "cli/bench_experts.h"
 #include "cli/bench_machine.h"
 #include "cli/bench_replies.h"
 #include "cli/experts.h"
@@ -21,7 +22,7 @@ typedef struct bench_args {
     const char *cache_type;
     sp_session_args session; /* for --ram alone */
     sp_bench_replies_args replies;
-    const char *disk;
+    const char *disk, *replay;
     int no_warmup, machine, json;
 } bench_args;
 
@@ -41,6 +42,8 @@ static const sp_arg bench_table[] = {
     SP_BATCH_ROW(bench_args, n_batch),
     SP_CACHE_ROW(bench_args, cache_type),
     SP_EXPERT_ROWS(bench_args, session),
+    SP_STRING_ROW(bench_args, replay, "replay", 0, "FILE",
+                  "hit rates of a cache of experts on a trace or zipf:X; MODEL may be left out"),
     SP_STRING_ROW(bench_args, replies.path, "replies", 0, "FILE",
                   "replies to messages, one a line, with and without guesses ahead"),
     SP_FLOAT_ROW(bench_args, replies.temperature, "temp", 0, 0, 100, "with --replies: temperature"),
@@ -409,6 +412,7 @@ static int run_bench(const void *options, char *const *operands, int n_operands)
     sp_model *model = NULL;
     const bench_args *args = options;
     if (args->disk && !args->machine) return sp_cli_usage(&sp_command_bench, "--disk needs --machine");
+    if (args->replay) return sp_bench_replay(args->replay, args->json);
     if (n_operands == 0 && args->machine) return sp_bench_machine(&args->threads, args->disk, args->json);
     if (n_operands == 0) return sp_cli_usage(&sp_command_bench, "MODEL is missing");
     bench *b = sp_calloc(1, sizeof *b);
