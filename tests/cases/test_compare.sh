@@ -10,7 +10,7 @@ cat > "$tmp/peer" << 'END'
 printf '%s\n' "$*" >> "$(dirname "$0")/calls"
 cat "$1"
 END
-compare() { run bench/compare -j -t 1 -r 2 -s "$SPUTNIK" "$@"; }
+compare() { run bench/compare -j -t 1 -r 1 -s "$SPUTNIK" "$@"; }
 expect_peer() { # SPEED
     expect_rc 0
     json_out
@@ -22,7 +22,7 @@ cat > "$tmp/llama.jsonl" << 'END'
 {"model": "x", "n_prompt": 0, "n_gen": 4, "n_depth": 0, "avg_ts": 98.0, "samples_ts": [ 10.5 ]}
 {"model": "x", "n_prompt": 0, "n_gen": 4, "n_depth": 16, "avg_ts": 97.0, "samples_ts": [ 5, 7 ]}
 END
-compare $model n4 -- sh "$tmp/peer" "$tmp/llama.jsonl" -m %m '-p %p' -n %n -d %d -t %t x%s
+compare -r 2 $model n4 -- sh "$tmp/peer" "$tmp/llama.jsonl" -m %m '-p %p' -n %n -d %d -t %t x%s
 expect_peer 10.5
 has_out '"cell":"n4","threads":1,"rounds":2,'
 [ "$(sort -u "$tmp/calls")" = "$tmp/llama.jsonl -m $model -p 0 -n 4 -d 0 -t 1 x1" ] || fail 'the values of the cell are in the command'
