@@ -209,7 +209,8 @@ void sp_slot_done(void *ctx, const sp_read_piece *piece)
     if (s->n_flying == 0 && s->failed) {
         leave_line(store, piece->tag);
         s->state = SP_SLOT_FAILED;
-        if (store->keys[s->key].wanted == 0) free_slot(store, piece->tag); /* whoever wants it will be told */
+        /* who wants it will be told by the next reading */
+        if (store->keys[s->key].wanted == 0 || s->joined) free_slot(store, piece->tag);
         pthread_cond_broadcast(&store->changed);
     } else if (s->n_flying == 0 && s->next_piece == store->places[s->key].n_pieces) {
         leave_line(store, piece->tag);

@@ -93,6 +93,8 @@ static void begin_visit(void *ctx, sp_expert_visit *visit)
         else
             store->stats.n_hits++;
         if (slot) slot->guessed = false;
+        if (slot && slot->state == SP_SLOT_LOADING && slot->next_piece > 0 && k->wanted == 0)
+            slot->joined = true;
         k->wanted++;
         sp_expert_policy_use(&store->policy, (size_t)key);
     }

@@ -38,6 +38,8 @@ typedef struct sp_slot {
     bool failed;    /* while pieces are still flying */
     bool protected; /* guessed, and its layer has not begun yet */
     bool guessed;   /* read because of a guess, and not wanted by anybody yet */
+    bool
+        joined; /* the reading began before those who want the expert now asked: a failure may be out of date */
     sp_read_piece failure;
 } sp_slot;
 
