@@ -12,7 +12,7 @@
 #define ZIPF_LAYERS 58
 #define ZIPF_EXPERTS 256
 #define ZIPF_TOP_K 8
-#define ZIPF_PASSES 300
+#define ZIPF_PASSES 200
 #define MAX_TRACE_BYTES ((size_t)256 << 20)
 
 static sp_status load_trace(sp_expert_trace *trace, const char *what, sp_error *err)
@@ -38,8 +38,7 @@ static sp_status replay_size(const sp_expert_trace *trace, double share, bool fi
     int64_t n_keys = (int64_t)trace->n_layers * trace->n_experts,
             n_slots = (int64_t)(share * (double)n_keys + 0.5);
     if (n_slots < 1) n_slots = 1;
-    sp_expert_replay replay = {trace->items,     trace->n, trace->n_layers,
-                               trace->n_experts, n_slots,  SP_EXPERT_HALF_LIFE};
+    sp_expert_replay replay = {trace->items, trace->n, trace->n_layers, trace->n_experts, n_slots};
     SP_TRY(sp_expert_replay_run(&r, &replay, err));
     double n = r.n_uses > 0 ? (double)r.n_uses : 1;
     double policy = (double)r.policy / n, lru = (double)r.lru / n, optimum = (double)r.optimum / n;

@@ -19,9 +19,10 @@ typedef enum method { BY_POLICY, BY_LRU, BY_OPTIMUM } method;
 
 typedef struct replayer {
     const sp_expert_replay *replay;
-    double *rank;  /* (keys) BY_LRU: time of the last use; BY_OPTIMUM: minus the time of the next */
-    bool *held;    /* (keys) */
-    uint64_t *pin; /* (keys) number of the visit that uses it */
+    const double *rank; /* own, or the policy's */
+    double *own;        /* (keys) BY_LRU: time of the last use; BY_OPTIMUM: minus the time of the next */
+    bool *held;         /* (keys) */
+    uint64_t *pin;      /* (keys) number of the visit that uses it */
     int32_t *slots;
     int64_t n_held;
 } replayer;
@@ -83,13 +84,16 @@ static uint64_t replay_by(replayer *r, method how, sp_expert_policy *policy, con
         int32_t layer = p->items[i], n = p->items[i + 1];
         const int32_t *experts = p->items + i + 2;
         visit++;
-        if (how == BY_POLICY) sp_expert_policy_tick(policy, layer);
+        if (how == BY_POLICY) {
+            sp_expert_policy_tick(policy, layer);
+            r->rank = sp_expert_policy_ranks(policy);
+        }
         for (int32_t j = 0; j < n; j++, use++) {
             int32_t key = layer * p->n_experts + experts[j];
             r->pin[key] = visit;
             if (how == BY_POLICY) sp_expert_policy_use(policy, (size_t)key);
-            if (how == BY_LRU) r->rank[key] = (double)use;
-            if (how == BY_OPTIMUM) r->rank[key] = -next[use];
+            if (how == BY_LRU) r->own[key] = (double)use;
+            if (how == BY_OPTIMUM) r->own[key] = -next[use];
             hits += r->held[key];
         }
         for (int32_t j = 0; j < n; j++) {
@@ -112,13 +116,13 @@ sp_status sp_expert_replay_run(sp_expert_replay_result *result, const sp_expert_
     size_t n_keys = (size_t)p->n_layers * (size_t)p->n_experts;
     sp_expert_policy policy;
     uint64_t *hits[] = {&result->policy, &result->lru, &result->optimum};
-    SP_TRY(sp_expert_policy_init(&policy, n_keys, p->half_life, err));
+    SP_TRY(sp_expert_policy_init(&policy, n_keys, (size_t)p->n_slots, err));
     result->n_uses = count_uses(p);
     double *next = find_next_uses(p, n_keys, result->n_uses);
     double *own = sp_calloc(n_keys, sizeof *own);
     sp_status status = next && own ? SP_OK : sp_fail_nomem(err, "replay", result->n_uses * sizeof *next);
     for (int how = BY_POLICY; how <= BY_OPTIMUM && status == SP_OK; how++) {
-        replayer r = {.replay = p, .rank = how == BY_POLICY ? policy.rank : own};
+        replayer r = {.replay = p, .own = own, .rank = own};
         r.held = sp_calloc(n_keys, sizeof *r.held);
         r.pin = sp_calloc(n_keys, sizeof *r.pin);
         r.slots = sp_calloc((size_t)p->n_slots, sizeof *r.slots);

@@ -27,7 +27,6 @@ typedef struct sp_expert_replay {
     size_t n;
     int32_t n_layers, n_experts;
     int64_t n_slots;
-    double half_life;
 } sp_expert_replay;
 
 /* Hits of each. */

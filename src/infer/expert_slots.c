@@ -104,7 +104,8 @@ static bool beats(const sp_expert_store *store, const sp_slot *a, const sp_slot 
     if ((a->state == SP_SLOT_FREE) != (b->state == SP_SLOT_FREE)) return a->state == SP_SLOT_FREE;
     if (a->state == SP_SLOT_FREE) return false;
     if (a->protected != b->protected) return !a->protected;
-    return store->policy.rank[a->key] < store->policy.rank[b->key];
+    const double *rank = sp_expert_policy_ranks(&store->policy);
+    return rank[a->key] < rank[b->key];
 }
 
 static int64_t find_victim(const sp_expert_store *store, bool guess)

@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -79,6 +78,7 @@ static void begin_visit(void *ctx, sp_expert_visit *visit)
 {
     sp_expert_store *store = ctx;
     pthread_mutex_lock(&store->mutex);
+    store->n_passes += visit->layer <= store->policy.last_layer;
     sp_expert_policy_tick(&store->policy, visit->layer);
     record_visit(store, visit);
     count_guesses(store, visit);
@@ -193,8 +193,7 @@ static bool wants_guess(void *ctx, int32_t layer)
     (void)layer;
     if (store->n_slots >= (int64_t)store->n_keys) return false;
     pthread_mutex_lock(&store->mutex);
-    double pass = store->policy.now * store->policy.half_life;
-    bool wants = store->guess_share >= GUESS_SHARE || fmod(floor(pass + 0.5), GUESS_PROBE) < 0.5;
+    bool wants = store->guess_share >= GUESS_SHARE || store->n_passes % GUESS_PROBE == 0;
     pthread_mutex_unlock(&store->mutex);
     return wants;
 }
@@ -256,7 +255,7 @@ static sp_status reserve_slots(sp_expert_store *store, sp_error *err)
 
 static sp_status fill_store(sp_expert_store *store, const sp_expert_store_options *o, sp_error *err)
 {
-    SP_TRY(sp_expert_policy_init(&store->policy, store->n_keys, SP_EXPERT_HALF_LIFE, err));
+    SP_TRY(sp_expert_policy_init(&store->policy, store->n_keys, (size_t)store->n_slots, err));
     store->places = sp_calloc(store->n_keys, sizeof *store->places);
     store->keys = sp_calloc(store->n_keys, sizeof *store->keys);
     store->slots = sp_calloc((size_t)store->n_slots, sizeof *store->slots);

@@ -67,6 +67,7 @@ struct sp_expert_store {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a slot became ready, failed or free */
     sp_expert_policy policy;
+    uint64_t n_passes;
     double guess_share; /* of guesses that come true, over some time */
     sp_expert_store_stats stats;
     bool record;

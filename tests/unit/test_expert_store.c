@@ -300,7 +300,7 @@ static void test_replay(void **state)
         trace[3 * i + 1] = 1;
         trace[3 * i + 2] = i % 3;
     }
-    sp_expert_replay replay = {trace, 300, 1, 3, 2, SP_EXPERT_HALF_LIFE};
+    sp_expert_replay replay = {trace, 300, 1, 3, 2};
     assert_ok(sp_expert_replay_run(&result, &replay, &err), err);
     assert_int_equal(result.n_uses, 100);
     assert_int_equal(result.lru, 0);
