@@ -138,8 +138,12 @@ void sp_slot_drop_guesses(sp_expert_store *store)
 {
     for (int64_t i = store->n_loading; i-- > 0;) {
         int32_t slot = store->loading[i];
-        const sp_slot *s = &store->slots[slot];
-        if (s->next_piece == 0 && store->keys[s->key].wanted == 0) free_slot(store, slot);
+        sp_slot *s = &store->slots[slot];
+        if (!s->guessed || store->keys[s->key].wanted > 0) continue;
+        if (s->n_flying == 0)
+            free_slot(store, slot);
+        else
+            s->abandoned = true;
     }
     for (int64_t i = 0; i < store->n_slots; i++) store->slots[i].protected = false;
 }
@@ -157,7 +161,7 @@ static int64_t first_in_line(const sp_expert_store *store, bool wanted)
 {
     for (int64_t i = 0; i < store->n_loading; i++) {
         const sp_slot *s = &store->slots[store->loading[i]];
-        if (s->failed || s->next_piece == store->places[s->key].n_pieces) continue;
+        if (s->failed || s->abandoned || s->next_piece == store->places[s->key].n_pieces) continue;
         if ((store->keys[s->key].wanted > 0) == wanted) return store->loading[i];
     }
     return -1;
@@ -207,7 +211,10 @@ void sp_slot_done(void *ctx, const sp_read_piece *piece)
         s->failed = true;
         s->failure = *piece;
     }
-    if (s->n_flying == 0 && s->failed) {
+    if (s->n_flying == 0 && s->abandoned) {
+        free_slot(store, piece->tag);
+        pthread_cond_broadcast(&store->changed);
+    } else if (s->n_flying == 0 && s->failed) {
         leave_line(store, piece->tag);
         s->state = SP_SLOT_FAILED;
         /* who wants it will be told by the next reading */

@@ -15,6 +15,7 @@
 
 /* Guesses are made while this share of them comes true, and else every so many passes to find out. */
 #define GUESS_SHARE 0.4
+#define GUESS_RATE 0.02
 #define GUESS_PROBE 16
 
 /* States of a visit's experts. */
@@ -48,17 +49,21 @@ static void record_visit(sp_expert_store *store, const sp_expert_visit *visit)
 static void count_guesses(sp_expert_store *store, const sp_expert_visit *visit)
 {
     sp_expert_key *keys = store->keys + key_of(store, visit->layer, 0);
-    uint64_t n = 0, right = 0;
-    for (int64_t i = 0; i < visit->n; i++) right += keys[visit->experts[i]].guessed;
-    for (int32_t e = 0; e < store->n_experts; e++) {
-        n += keys[e].guessed;
-        keys[e].guessed = false;
-        if (keys[e].slot >= 0) store->slots[keys[e].slot].protected = false;
+    for (int64_t i = 0; i < visit->n; i++) {
+        sp_expert_key *k = &keys[visit->experts[i]];
+        if (!k->guessed) continue;
+        store->guess_share[k->guessed - 1] += GUESS_RATE * (1 - store->guess_share[k->guessed - 1]);
+        store->stats.n_guessed++;
+        store->stats.n_guessed_right++;
+        k->guessed = 0;
     }
-    if (n == 0) return;
-    store->stats.n_guessed += n;
-    store->stats.n_guessed_right += right;
-    store->guess_share += 0.02 * ((double)right / (double)n - store->guess_share);
+    for (int32_t e = 0; e < store->n_experts; e++) {
+        if (keys[e].slot >= 0) store->slots[keys[e].slot].protected = false;
+        if (!keys[e].guessed) continue;
+        store->guess_share[keys[e].guessed - 1] -= GUESS_RATE * store->guess_share[keys[e].guessed - 1];
+        store->stats.n_guessed++;
+        keys[e].guessed = 0;
+    }
 }
 
 /* Reads for what a visit waits for, as far as there are slots. True if there are new ones. */
@@ -92,12 +97,13 @@ static void begin_visit(void *ctx, sp_expert_visit *visit)
             store->stats.n_foreseen++;
         else
             store->stats.n_hits++;
-        if (slot) slot->guessed = false;
+        if (slot) slot->guessed = slot->abandoned = false;
         if (slot && slot->state == SP_SLOT_LOADING && slot->next_piece > 0 && k->wanted == 0)
             slot->joined = true;
         k->wanted++;
         sp_expert_policy_use(&store->policy, (size_t)key);
     }
+    sp_slot_drop_guesses(store); /* the disk is the visit's now */
     visit->n_left = visit->n;
     load_wanted(store, visit);
     pthread_mutex_unlock(&store->mutex);
@@ -193,7 +199,8 @@ static bool wants_guess(void *ctx, int32_t layer)
     (void)layer;
     if (store->n_slots >= (int64_t)store->n_keys) return false;
     pthread_mutex_lock(&store->mutex);
-    bool wants = store->guess_share >= GUESS_SHARE || store->n_passes % GUESS_PROBE == 0;
+    bool wants = store->n_passes % GUESS_PROBE == 0;
+    for (int i = 0; i < SP_GUESS_RANKS; i++) wants = wants || store->guess_share[i] >= GUESS_SHARE;
     pthread_mutex_unlock(&store->mutex);
     return wants;
 }
@@ -204,11 +211,12 @@ static void guess_visit(void *ctx, int32_t layer, const int32_t *experts, int64_
     int64_t most = store->n_slots / 4 + 1;
     pthread_mutex_lock(&store->mutex);
     sp_slot_drop_guesses(store);
-    bool load = store->guess_share >= GUESS_SHARE;
     for (int64_t i = 0; i < n; i++) {
+        int rank = i < SP_GUESS_RANKS ? (int)i : SP_GUESS_RANKS - 1;
+        bool load = store->guess_share[rank] >= GUESS_SHARE;
         int32_t key = key_of(store, layer, experts[i]);
         sp_expert_key *k = &store->keys[key];
-        k->guessed = true;
+        k->guessed = (uint8_t)(rank + 1);
         if (k->slot >= 0)
             store->slots[k->slot].protected = true;
         else if (load && most > 0 && sp_slot_load(store, key, true))
@@ -290,7 +298,7 @@ sp_status sp_expert_store_create(sp_expert_store **out, const sp_expert_store_op
     store->n_slots = o->n_slots < (int64_t)store->n_keys ? o->n_slots : (int64_t)store->n_keys;
     store->slot_bytes = sp_expert_slot_bytes(o);
     store->record = o->record != 0;
-    store->guess_share = 0.6;
+    for (int i = 0; i < SP_GUESS_RANKS; i++) store->guess_share[i] = 0.5;
     store->source = (sp_expert_source){store, begin_visit, next_ready, end_visit, guess_visit, wants_guess};
     sp_status status = fill_store(store, o, err);
     if (status == SP_OK)

@@ -8,6 +8,9 @@
 
 #include <pthread.h>
 
+/* Guesses from this one on share a record. */
+#define SP_GUESS_RANKS 16
+
 /* A stretch of a file that goes into a slot, widened to whole blocks. */
 typedef struct sp_expert_span {
     int file;
@@ -40,13 +43,14 @@ typedef struct sp_slot {
     bool guessed;   /* read because of a guess, and not wanted by anybody yet */
     bool
         joined; /* the reading began before those who want the expert now asked: a failure may be out of date */
+    bool abandoned; /* a wrong guess of which some pieces are still flying: no others are read */
     sp_read_piece failure;
 } sp_slot;
 
 typedef struct sp_expert_key {
-    int32_t slot;   /* -1: not in memory */
-    int32_t wanted; /* visits that have asked for it and not given it back */
-    bool guessed;   /* by the last guess for its layer */
+    int32_t slot;    /* -1: not in memory */
+    int32_t wanted;  /* visits that have asked for it and not given it back */
+    uint8_t guessed; /* by the last guess for its layer: 1 + its rank there; 0: not */
 } sp_expert_key;
 
 struct sp_expert_store {
@@ -68,7 +72,7 @@ struct sp_expert_store {
     pthread_cond_t changed; /* a slot became ready, failed or free */
     sp_expert_policy policy;
     uint64_t n_passes;
-    double guess_share; /* of guesses that come true, over some time */
+    double guess_share[SP_GUESS_RANKS]; /* of guesses that come true, over some time, by likelihood */
     sp_expert_store_stats stats;
     bool record;
     int32_t *trace;
@@ -79,7 +83,7 @@ struct sp_expert_store {
  * slot of another guess. */
 bool sp_slot_load(sp_expert_store *store, int32_t key, bool guess);
 
-/* Throw away guesses whose reading has not begun. */
+/* Throw away guesses that are not all read; nobody will want them now. */
 void sp_slot_drop_guesses(sp_expert_store *store);
 
 /* The last visit gave the expert back. */

@@ -294,42 +294,8 @@ static sp_tensor *run_experts(const layer_ctx *c, const sp_tensor *x, const sp_r
     return group ? sp_op_return(ops, down, exchange) : down;
 }
 
-/* Choose, ask for the experts, compute what is at hand while they come. */
-static sp_tensor *mix_streamed(const layer_ctx *c, const sp_tensor *x, const sp_routing *routing)
-{
-    const sp_layer *w = c->w;
-    sp_ops *ops = c->ops;
-    sp_expert_visit *visit = sp_experts_begin(ops, c->net, c->watch_index, routing);
-    if (!visit) return NULL;
-    sp_tensor *shared = w->shared.gate ? feed_forward(ops, x, &w->shared) : NULL;
-    sp_tensor *down = sp_experts_run(ops, c->net, visit, x, routing); /* (T K, h) */
-    sp_experts_end(c->net, visit);
-    sp_tensor *y = sp_op_combine(ops, down, routing); /* (T, h) */
-    return w->shared.gate ? sp_op_add(ops, y, shared) : y;
-}
-
-/* Routed experts plus the shared expert, which has no gate and no scale. */
-static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x)
-{
-    const sp_layer *w = c->w;
-    sp_ops *ops = c->ops;
-    sp_tensor *logits = sp_op_linear_exact(ops, x, w->router, NULL); /* (T, E) */
-    sp_route route = describe_route(c->net->hp, w);
-    sp_routing *routing = sp_op_route(ops, logits, &route);
-    if (!routing) return NULL;
-    if (c->net->experts) return mix_streamed(c, x, routing);
-    sp_tensor *down = run_experts(c, x, routing);                           /* (T K, h) */
-    sp_tensor *combined = sp_op_combine(ops, down, routing), *y = combined; /* (T, h) */
-    if (c->batch->watch && y) y = watch_experts(c, y, logits, routing);
-    if (!w->shared.gate) return y;
-    sp_tensor *shared = feed_forward(ops, x, &w->shared), *sum = sp_op_add(ops, y, shared);
-    sp_tape_release(ops, shared);
-    sp_tape_release(ops, combined);
-    return sum;
-}
-
-/* What the next layer will probably choose: its norm and router applied to y (T, h), which this layer's feed-forward
- * has yet to be added to. */
+/* What the next layer will probably choose: its norm and router applied to y (T, h), as much of this layer's output as is
+ * known. */
 static void guess_experts(const layer_ctx *c, const sp_tensor *y)
 {
     const sp_net *net = c->net;
@@ -346,6 +312,42 @@ static void guess_experts(const layer_ctx *c, const sp_tensor *y)
     sp_ops_restore(c->ops, mark);
 }
 
+/* Ask for the experts, compute what is at hand while they come. before: (T, h) what the result is to be added to. */
+static sp_tensor *mix_streamed(const layer_ctx *c, const sp_tensor *x, const sp_tensor *before,
+                               const sp_routing *routing)
+{
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    sp_expert_visit *visit = sp_experts_begin(ops, c->net, c->watch_index, routing);
+    if (!visit) return NULL;
+    sp_tensor *shared = w->shared.gate ? feed_forward(ops, x, &w->shared) : NULL;
+    guess_experts(c, shared ? sp_op_add(ops, before, shared) : before);
+    sp_tensor *down = sp_experts_run(ops, c->net, visit, x, routing); /* (T K, h) */
+    sp_experts_end(c->net, visit);
+    sp_tensor *y = sp_op_combine(ops, down, routing); /* (T, h) */
+    return w->shared.gate ? sp_op_add(ops, y, shared) : y;
+}
+
+/* Routed experts plus the shared expert, which has no gate and no scale. */
+static sp_tensor *mix_experts(const layer_ctx *c, const sp_tensor *x, const sp_tensor *before)
+{
+    const sp_layer *w = c->w;
+    sp_ops *ops = c->ops;
+    sp_tensor *logits = sp_op_linear_exact(ops, x, w->router, NULL); /* (T, E) */
+    sp_route route = describe_route(c->net->hp, w);
+    sp_routing *routing = sp_op_route(ops, logits, &route);
+    if (!routing) return NULL;
+    if (c->net->experts) return mix_streamed(c, x, before, routing);
+    sp_tensor *down = run_experts(c, x, routing);                           /* (T K, h) */
+    sp_tensor *combined = sp_op_combine(ops, down, routing), *y = combined; /* (T, h) */
+    if (c->batch->watch && y) y = watch_experts(c, y, logits, routing);
+    if (!w->shared.gate) return y;
+    sp_tensor *shared = feed_forward(ops, x, &w->shared), *sum = sp_op_add(ops, y, shared);
+    sp_tape_release(ops, shared);
+    sp_tape_release(ops, combined);
+    return sum;
+}
+
 /* x (T, h) -> (T, h): attention and feed-forward, each on the normalised input and added to it. */
 static sp_tensor *run_layer(const layer_ctx *c, const sp_tensor *x)
 {
@@ -356,9 +358,9 @@ static sp_tensor *run_layer(const layer_ctx *c, const sp_tensor *x)
     sp_tensor *part = latent ? attend_latent(c, normed) : attend_grouped(c, normed);
     sp_tensor *y = sp_op_add(c->ops, x, part);
     sp_tape_release(c->ops, part);
-    if (c->net->experts) guess_experts(c, y);
+    if (c->net->experts && !c->w->router) guess_experts(c, y);
     normed = sp_op_rms_norm(c->ops, y, c->w->ffn_norm, eps);
-    part = c->w->router ? mix_experts(c, normed) : feed_forward(c->ops, normed, &c->w->ffn);
+    part = c->w->router ? mix_experts(c, normed, y) : feed_forward(c->ops, normed, &c->w->ffn);
     sp_tensor *out = sp_op_add(c->ops, y, part);
     sp_tape_release(c->ops, part);
     return out;

@@ -111,11 +111,18 @@ void sp_experts_end(const sp_net *net, sp_expert_visit *visit)
 
 void sp_experts_guess(sp_ops *ops, const sp_net *net, int32_t layer, const sp_routing *routing)
 {
-    int32_t *guess = sp_arena_alloc(ops->arena, (size_t)routing->n_experts * sizeof *guess);
+    size_t n_experts = (size_t)routing->n_experts;
+    int32_t *guess = sp_arena_alloc(ops->arena, n_experts * sizeof *guess);
+    bool *listed = sp_arena_alloc(ops->arena, n_experts * sizeof *listed);
     int64_t n = 0;
-    if (!guess) return; /* only a guess */
-    for (int64_t rows = routing->n_tokens; rows > 0 && n < routing->n_experts; rows--)
-        for (int64_t e = 0; e < routing->n_experts; e++)
-            if (routing->offset[e + 1] - routing->offset[e] == rows) guess[n++] = (int32_t)e;
+    if (!guess || !listed) return; /* only a guess */
+    memset(listed, 0, n_experts * sizeof *listed);
+    for (int64_t k = 0; k < routing->top_k; k++) {
+        for (int64_t t = 0; t < routing->n_tokens; t++) {
+            int32_t e = routing->experts[t * routing->top_k + k];
+            if (!listed[e]) guess[n++] = e;
+            listed[e] = true;
+        }
+    }
     net->experts->guess(net->experts->ctx, layer, guess, n);
 }

@@ -16,8 +16,7 @@ sp_tensor *sp_experts_run(sp_ops *ops, const sp_net *net, sp_expert_visit *visit
 
 void sp_experts_end(const sp_net *net, sp_expert_visit *visit);
 
-/* Tell the source what `layer` will probably choose for router logits (T, E): experts that any row chooses, those of
- * most rows first. */
+/* Tell the source what `layer` will probably choose: what a guessed routing chooses, every row's best first. */
 void sp_experts_guess(sp_ops *ops, const sp_net *net, int32_t layer, const sp_routing *routing);
 
 #endif
