@@ -368,6 +368,7 @@ static sp_status begin_experts(bench *b, int64_t n_ctx, int64_t n_sessions, sp_e
     args.cache_type = b->args->cache_type;
     sp_cli_session_options(&options, &args);
     options.n_ctx = (int32_t)n_ctx;
+    options.n_batch = (int32_t)b->args->n_batch;
     return sp_cli_begin_experts(b->model, &args, &options, (int32_t)n_sessions, err);
 }
 
