@@ -9,9 +9,6 @@
 /* Rows handed to a thread at once. */
 #define ROW_GRAIN 8
 
-/* Pairs turned by one round of an inner loop. */
-#define LANES 8
-
 typedef struct rope_job {
     const sp_tensor *x;
     sp_tensor *y;
@@ -41,18 +38,12 @@ static void fill_angles(void *ctx, size_t begin, size_t end, int thread)
         }
 }
 
-/* n pairs (xa[i], xb[i]). Loops of a fixed number of turns become vector instructions without -O3. */
+/* n pairs (xa[i], xb[i]). */
 static void rotate_halves(int64_t n, const float *restrict xa, const float *restrict xb,
                           const float *restrict cosines, const float *restrict sines, float *restrict ya,
                           float *restrict yb)
 {
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int64_t l = i; l < i + LANES; l++) {
-            ya[l] = xa[l] * cosines[l] - xb[l] * sines[l];
-            yb[l] = xa[l] * sines[l] + xb[l] * cosines[l];
-        }
-    for (; i < n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         ya[i] = xa[i] * cosines[i] - xb[i] * sines[i];
         yb[i] = xa[i] * sines[i] + xb[i] * cosines[i];
     }
@@ -62,14 +53,7 @@ static void rotate_halves(int64_t n, const float *restrict xa, const float *rest
 static void rotate_pairs(int64_t n, const float *restrict x, const float *restrict cosines,
                          const float *restrict sines, float *restrict y)
 {
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int64_t l = i; l < i + LANES; l++) {
-            float a = x[2 * l], b = x[2 * l + 1];
-            y[2 * l] = a * cosines[l] - b * sines[l];
-            y[2 * l + 1] = a * sines[l] + b * cosines[l];
-        }
-    for (; i < n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         float a = x[2 * i], b = x[2 * i + 1];
         y[2 * i] = a * cosines[i] - b * sines[i];
         y[2 * i + 1] = a * sines[i] + b * cosines[i];
