@@ -315,10 +315,11 @@ static bool plan_tiles(sp_ops *ops, attention_job *job, const sp_span *spans, in
     int64_t most = a->k_dim + a->v_dim <= NARROW_COLUMNS ? SP_ATTEND_VECTORS : SP_ATTEND_VECTORS / 2;
     cut c = {1, group < most ? group : most};
     c.n_rows = most / c.n_heads;
-    while (lay_tiles(a, spans, n_spans, c, NULL, &n_pieces) >= 0 && n_pieces < 2 * n_threads &&
-           c.n_heads > TILE_HEADS_MIN)
-        c.n_heads = (c.n_heads + 1) / 2;
     int64_t n = lay_tiles(a, spans, n_spans, c, NULL, &n_pieces), longest = 0, total = 0;
+    while (n_pieces < 2 * n_threads && c.n_heads > TILE_HEADS_MIN) {
+        c.n_heads = (c.n_heads + 1) / 2;
+        n = lay_tiles(a, spans, n_spans, c, NULL, &n_pieces);
+    }
     tile *tiles = sp_ops_alloc(ops, (size_t)n, sizeof *tiles);
     if (!tiles) return false;
     lay_tiles(a, spans, n_spans, c, tiles, &n_pieces);
