@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Matrix products: plain, per head, per head transposed, per expert. All go through multiply_rows(), whose kernel
- * makes each output from one weight row and one activation row, so neither threads nor batch size can change
- * its bits. Work is shared out by weight rows. Start at sp_op_linear(). */
+/* Matrix products: plain ones, and what those per head (linear_heads.c) and per expert (linear_experts.c) stand on. All
+ * go through multiply_rows(), whose kernel makes each output from one weight row and one activation row, so neither
+ * threads nor batch size can change its bits. Work is shared out by weight rows. Start at sp_op_linear(). */
 #include "ops/linear_parts.h"
 
 #include <assert.h>
@@ -28,7 +28,6 @@ static void quantize_rows(void *ctx, size_t begin, size_t end, int thread)
                       job->rows + i * job->stride);
 }
 
-/* False when out of memory. */
 bool sp_linear_prepare(sp_ops *ops, const sp_tensor *x, sp_act act, sp_act_rows *out)
 {
     if (act == SP_ACT_F32) {
@@ -170,22 +169,18 @@ void sp_linear_run(sp_ops *ops, sp_linear_product *products, int64_t n_products)
 /* --- y = W x + b ------------------------------------------------------------------------------------------
  */
 
-/* dx += dy W for the rows of one matrix: dy (m, n_out), w (n_out, n_in) -> dx (m, n_in). */
 sp_product sp_linear_dx(const sp_tensor *w, int64_t n_out, int64_t m, const float *dy, float *dx)
 {
     int64_t n_in = sp_tensor_cols(w);
     return (sp_product){m, n_in, n_out, dy, n_out, 1, w->data, sp_ops_stride(w), 1, dx, n_in};
 }
 
-/* dW += dy^T x: dy (m, n_out), x (m, n_in) -> dW (n_out, n_in). */
 sp_product sp_linear_dw(int64_t n_out, int64_t n_in, int64_t m, const float *dy, const float *x,
                         int64_t x_row, float *dw)
 {
     return (sp_product){n_out, n_in, m, dy, 1, n_out, x, x_row, 1, dw, n_in};
 }
 
-/* Products of a backward pass in one go: n_dw that add to weights' gradients, then n_dx, which set where nobody
- * has added to the input's gradient yet. */
 void sp_linear_backward(sp_ops *ops, const sp_node *node, const sp_product *products, int64_t n_dw,
                         int64_t n_dx, bool fresh)
 {
@@ -227,7 +222,6 @@ static void backward_linear(sp_ops *ops, const sp_node *node)
     if (db) sp_pool_run(ops->pool, (size_t)n_out, 64, add_bias_columns, &job);
 }
 
-/* Only float32 weights are differentiated. */
 void sp_linear_refuse(sp_ops *ops, const sp_tensor *w)
 {
     if (w->dtype != SP_DTYPE_F32) sp_tape_refuse(ops);
@@ -264,7 +258,7 @@ sp_tensor *sp_op_linear(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, con
 
 bool sp_linear_is_trained(const sp_ops *ops)
 {
-    return ops->tape || sp_ops_use_blas(ops) || sp_ops_use_fp8(ops);
+    return ops->tape || ops->training;
 }
 
 void sp_op_linears(sp_ops *ops, const sp_tensor *x, const sp_linear *linears, int n, sp_tensor **y)
