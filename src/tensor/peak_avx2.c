@@ -1,57 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Arithmetic loops for x86-64 processors with AVX2, and for those with AVX-VNNI. The empty assembler statements make a
- * value new to the compiler, which would otherwise move its product out of the loop. */
+/* Arithmetic loops for x86-64 processors with AVX2, and for those with AVX-VNNI. */
 #include "tensor/peak.h"
 
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 
-#define RENEW(v) __asm__ volatile("" : "+x"(v))
-#define FORGET(i) RENEW(s##i);
-
-void sp_peak_fma_avx2(int64_t n_rounds)
+static inline __m256i add_maddubs(__m256i sum, __m256i x, __m256i y)
 {
-    __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
-#define DECLARE(i) __m256 s##i = _mm256_set1_ps(i);
-#define STEP(i) s##i = _mm256_fmadd_ps(s##i, x, y);
-    SP_PEAK_EACH(DECLARE)
-    for (int64_t r = 0; r < n_rounds; r++) {
-        SP_PEAK_EACH(STEP)
-        RENEW(x);
-    }
-    SP_PEAK_EACH(FORGET)
-#undef DECLARE
-#undef STEP
-}
-
-#define DECLARE(i) __m256i s##i = _mm256_set1_epi32(i);
-
-void sp_peak_maddubs_avx2(int64_t n_rounds)
-{
-    __m256i x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(-5), ones = _mm256_set1_epi16(1);
-#define STEP(i)                                                                                              \
-    RENEW(x);                                                                                                \
-    s##i = _mm256_add_epi32(s##i, _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), ones));
-    SP_PEAK_EACH(DECLARE)
-    for (int64_t r = 0; r < n_rounds; r++) {
-        SP_PEAK_EACH(STEP)
-    }
-    SP_PEAK_EACH(FORGET)
-#undef STEP
-}
-
-__attribute__((target("avxvnni"))) void sp_peak_vnni_avx2(int64_t n_rounds)
-{
-    __m256i x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(-5);
-#define STEP(i) s##i = _mm256_dpbusd_avx_epi32(s##i, x, y);
-    SP_PEAK_EACH(DECLARE)
-    for (int64_t r = 0; r < n_rounds; r++) {
-        SP_PEAK_EACH(STEP)
-        RENEW(x);
-    }
-    SP_PEAK_EACH(FORGET)
-#undef STEP
+    __m256i words = _mm256_maddubs_epi16(x, y);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
 }
 
 uint64_t sp_peak_read_avx2(const void *data, size_t n)
@@ -67,5 +25,14 @@ uint64_t sp_peak_read_avx2(const void *data, size_t n)
     a = _mm256_xor_si256(_mm256_xor_si256(a, b), _mm256_xor_si256(c, d));
     return (uint64_t)_mm256_extract_epi64(a, 0) ^ (uint64_t)_mm256_extract_epi64(a, 3);
 }
+
+#define LOOP_INT8(name, step)                                                                                \
+    SP_PEAK_LOOP(name, "x", __m256i, _mm256_set1_epi32, __m256i, _mm256_set1_epi8(3), _mm256_set1_epi8(-5),  \
+                 step)
+
+SP_PEAK_LOOP(sp_peak_fma_avx2, "x", __m256, _mm256_set1_ps, __m256, _mm256_set1_ps(0.999f),
+             _mm256_set1_ps(0.001f), _mm256_fmadd_ps)
+LOOP_INT8(sp_peak_maddubs_avx2, add_maddubs)
+__attribute__((target("avxvnni"))) LOOP_INT8(sp_peak_vnni_avx2, _mm256_dpbusd_avx_epi32)
 
 #endif

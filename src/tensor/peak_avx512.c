@@ -1,56 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Arithmetic loops for x86-64 processors with AVX-512 and its VNNI. Empty assembler statements as in peak_avx2.c. */
+/* Arithmetic loops for x86-64 processors with AVX-512 and its VNNI. */
 #include "tensor/peak.h"
 
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 
-#define RENEW(v) __asm__ volatile("" : "+v"(v))
-#define FORGET(i) RENEW(s##i);
-
-void sp_peak_fma_avx512(int64_t n_rounds)
+static inline __m512i add_maddubs(__m512i sum, __m512i x, __m512i y)
 {
-    __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
-#define DECLARE(i) __m512 s##i = _mm512_set1_ps(i);
-#define STEP(i) s##i = _mm512_fmadd_ps(s##i, x, y);
-    SP_PEAK_EACH(DECLARE)
-    for (int64_t r = 0; r < n_rounds; r++) {
-        SP_PEAK_EACH(STEP)
-        RENEW(x);
-    }
-    SP_PEAK_EACH(FORGET)
-#undef DECLARE
-#undef STEP
-}
-
-#define DECLARE(i) __m512i s##i = _mm512_set1_epi32(i);
-
-void sp_peak_maddubs_avx512(int64_t n_rounds)
-{
-    __m512i x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(-5), ones = _mm512_set1_epi16(1);
-#define STEP(i)                                                                                              \
-    RENEW(x);                                                                                                \
-    s##i = _mm512_add_epi32(s##i, _mm512_madd_epi16(_mm512_maddubs_epi16(x, y), ones));
-    SP_PEAK_EACH(DECLARE)
-    for (int64_t r = 0; r < n_rounds; r++) {
-        SP_PEAK_EACH(STEP)
-    }
-    SP_PEAK_EACH(FORGET)
-#undef STEP
-}
-
-void sp_peak_vnni_avx512(int64_t n_rounds)
-{
-    __m512i x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(-5);
-#define STEP(i) s##i = _mm512_dpbusd_epi32(s##i, x, y);
-    SP_PEAK_EACH(DECLARE)
-    for (int64_t r = 0; r < n_rounds; r++) {
-        SP_PEAK_EACH(STEP)
-        RENEW(x);
-    }
-    SP_PEAK_EACH(FORGET)
-#undef STEP
+    __m512i words = _mm512_maddubs_epi16(x, y);
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(words, _mm512_set1_epi16(1)));
 }
 
 uint64_t sp_peak_read_avx512(const void *data, size_t n)
@@ -66,5 +25,14 @@ uint64_t sp_peak_read_avx512(const void *data, size_t n)
     a = _mm512_xor_si512(_mm512_xor_si512(a, b), _mm512_xor_si512(c, d));
     return (uint64_t)_mm512_reduce_add_epi64(a);
 }
+
+#define LOOP_INT8(name, step)                                                                                \
+    SP_PEAK_LOOP(name, "v", __m512i, _mm512_set1_epi32, __m512i, _mm512_set1_epi8(3), _mm512_set1_epi8(-5),  \
+                 step)
+
+SP_PEAK_LOOP(sp_peak_fma_avx512, "v", __m512, _mm512_set1_ps, __m512, _mm512_set1_ps(0.999f),
+             _mm512_set1_ps(0.001f), _mm512_fmadd_ps)
+LOOP_INT8(sp_peak_maddubs_avx512, add_maddubs)
+LOOP_INT8(sp_peak_vnni_avx512, _mm512_dpbusd_epi32)
 
 #endif

@@ -6,34 +6,7 @@
 
 #include <arm_neon.h>
 
-#define DECLARE(i) int32x4_t s##i = vdupq_n_s32(i);
-#define RENEW(v) __asm__ volatile("" : "+w"(v))
-#define FORGET(i) RENEW(s##i);
-
-void sp_peak_sdot(int64_t n_rounds)
-{
-    int8x16_t x = vdupq_n_s8(3), y = vdupq_n_s8(-5);
-#define STEP(i) s##i = vdotq_s32(s##i, x, y);
-    SP_PEAK_EACH(DECLARE)
-    for (int64_t r = 0; r < n_rounds; r++) {
-        SP_PEAK_EACH(STEP)
-        RENEW(x);
-    }
-    SP_PEAK_EACH(FORGET)
-#undef STEP
-}
-
-void sp_peak_smmla(int64_t n_rounds)
-{
-    int8x16_t x = vdupq_n_s8(3), y = vdupq_n_s8(-5);
-#define STEP(i) s##i = vmmlaq_s32(s##i, x, y);
-    SP_PEAK_EACH(DECLARE)
-    for (int64_t r = 0; r < n_rounds; r++) {
-        SP_PEAK_EACH(STEP)
-        RENEW(x);
-    }
-    SP_PEAK_EACH(FORGET)
-#undef STEP
-}
+SP_PEAK_LOOP(sp_peak_sdot, "w", int32x4_t, vdupq_n_s32, int8x16_t, vdupq_n_s8(3), vdupq_n_s8(-5), vdotq_s32)
+SP_PEAK_LOOP(sp_peak_smmla, "w", int32x4_t, vdupq_n_s32, int8x16_t, vdupq_n_s8(3), vdupq_n_s8(-5), vmmlaq_s32)
 
 #endif
