@@ -33,6 +33,8 @@ typedef enum sp_speculate {
     SP_SPECULATE_LOOKUP /* what followed the same words earlier in the text */
 } sp_speculate;
 
+#define SP_DRAFTS_DEFAULT 8 /* what 0 drafts stand for */
+
 typedef struct sp_generate_options {
     sp_sampler_options sampler;
     int64_t max_tokens;      /* of the reply; -1: until the context is full */
@@ -44,7 +46,7 @@ typedef struct sp_generate_options {
     sp_chat_format format; /* how to read the reply; SP_CHAT_NONE: all is content */
     sp_chat_options chat;  /* as used for the prompt */
     sp_speculate speculate;
-    int32_t n_draft; /* most tokens guessed at once, at most SP_SESSION_DRAFTS_MAX; 0: 8 */
+    int32_t n_draft; /* most tokens guessed at once, at most SP_SESSION_DRAFTS_MAX; 0: SP_DRAFTS_DEFAULT */
 } sp_generate_options;
 
 #define SP_GENERATE_OPTIONS_DEFAULTS                                                                         \

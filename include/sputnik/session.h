@@ -19,10 +19,15 @@ typedef struct sp_session sp_session;
 /* Storage of the key-value cache. Q8_0 (blocks of 32 bytes with a common factor) wants heads of a multiple of 32. */
 typedef enum sp_cache_type { SP_CACHE_F32, SP_CACHE_F16, SP_CACHE_BF16, SP_CACHE_Q8_0 } sp_cache_type;
 
+/* What 0 stands for in the options. */
+#define SP_SESSION_BATCH_DEFAULT 512
+#define SP_SESSION_CONTEXT_DEFAULT 32768
+
 typedef struct sp_session_options {
-    int32_t n_ctx; /* most tokens that the session can hold; 0: the model's training context, at most 32768 */
+    int32_t n_ctx;     /* most tokens that the session can hold; 0: the model's training context, at most
+                          SP_SESSION_CONTEXT_DEFAULT */
     int32_t n_threads; /* 0: number of processors */
-    int32_t n_batch;   /* tokens evaluated at once; 0: 512 */
+    int32_t n_batch;   /* tokens evaluated at once; 0: SP_SESSION_BATCH_DEFAULT */
     sp_cache_type cache_type;
     /* Asked between chunks of work; non-zero stops evaluation with SP_E_CANCELLED, the session stays usable.
      * NULL: never. */

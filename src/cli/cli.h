@@ -70,14 +70,20 @@ typedef struct sp_session_args {
 #define SP_SESSION_ARGS_DEFAULTS SP_SESSION_ARGS_WITH("f32")
 #define SP_SESSION_ARGS_TALK SP_SESSION_ARGS_WITH("f16")
 
+/* A number's digits, for help texts. */
+#define SP_DIGITS_OF(number) #number
+#define SP_DIGITS(number) SP_DIGITS_OF(number)
+
 #define SP_THREADS_ROW(type, member)                                                                         \
     SP_INT_ROW(type, member, "threads", 't', 0, 256, "threads (0: one per processor)")
 #define SP_BATCH_ROW(type, member)                                                                           \
-    SP_INT_ROW(type, member, "batch", 0, 0, 65536, "tokens evaluated at once (0: 512)")
+    SP_INT_ROW(type, member, "batch", 0, 0, 65536,                                                           \
+               "tokens evaluated at once (0: " SP_DIGITS(SP_SESSION_BATCH_DEFAULT) ")")
 #define SP_CACHE_ROW(type, member)                                                                           \
     SP_CHOICE_ROW(type, member, "cache-type", 0, "f32|f16|bf16|q8_0", "storage of the key-value cache")
 #define SP_CONTEXT_ROW(type, member)                                                                         \
-    SP_INT_ROW(type, member, "context", 'c', 0, 16777216, "most tokens held (0: as trained, at most 32768)")
+    SP_INT_ROW(type, member, "context", 'c', 0, 16777216,                                                    \
+               "most tokens held (0: as trained, at most " SP_DIGITS(SP_SESSION_CONTEXT_DEFAULT) ")")
 #define SP_JSON_ROW(type, member) SP_FLAG_ROW(type, member, "json", 0, "write JSON")
 
 /* Models larger than memory. */
@@ -100,7 +106,7 @@ typedef struct sp_session_args {
     SP_CHOICE_ROW(type, speculate, "speculate", 0, "auto|off|mtp|lookup",                                    \
                   "who guesses tokens ahead; changes the speed alone"),                                      \
         SP_INT_ROW(type, n_draft, "draft", 0, 0, SP_SESSION_DRAFTS_MAX,                                      \
-                   "most tokens guessed at once (0: 8)")
+                   "most tokens guessed at once (0: " SP_DIGITS(SP_DRAFTS_DEFAULT) ")")
 
 /* Settings of the sampler and of the rules that end a reply; NAN and -2 mean that the user said nothing. */
 typedef struct sp_sampling_args {

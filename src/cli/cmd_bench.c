@@ -56,7 +56,6 @@ static const sp_arg bench_table[] = {
 
 #define MAX_REPEATS 1000
 #define MAX_SESSIONS 1024
-#define BATCH_DEFAULT 256 /* as in sp_session_options */
 
 /* One measurement and what it needs. */
 typedef struct bench_row {
@@ -169,7 +168,7 @@ static double median(const bench_row *row)
 static sp_bench_load row_load(const bench *b)
 {
     const bench_row *row = &b->row;
-    int64_t n_batch = b->args->n_batch ? b->args->n_batch : BATCH_DEFAULT;
+    int64_t n_batch = b->args->n_batch ? b->args->n_batch : SP_SESSION_BATCH_DEFAULT;
     int64_t n = row->n_prompt ? row->n_prompt : row->n_gen;
     sp_bench_load load = {
         .n_rows = row->n_sessions, .depth = (double)row->depth + 0.5 * (double)n, .n_heads = 1};

@@ -4,6 +4,7 @@
  * sp_model_plan_experts(). */
 #include "infer/expert_store_parts.h"
 #include "infer/expert_stream.h"
+#include "infer/session_parts.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -15,15 +16,8 @@
 #include <string.h>
 
 #define RESERVE_BYTES ((uint64_t)300 << 20)
-#define DEFAULT_BATCH 512 /* as in session.c */
 #define MEASURED_READS 12 /* experts */
 #define MEASURED_MEMORY ((size_t)256 << 20)
-
-static int64_t context_of(const sp_model *model, const sp_session_options *o)
-{
-    int32_t trained = sp_model_net(model)->hp->max_position_embeddings;
-    return o->n_ctx > 0 ? o->n_ctx : trained < 32768 ? trained : 32768;
-}
 
 /* Activations of the rows that are evaluated at once, one layer's. Measured on V3's shape: 1.94 MB a row, of which this
  * says 1.96. */
@@ -31,13 +25,13 @@ static uint64_t activation_bytes(const sp_model *model, const sp_session_options
 {
     const sp_hparams *hp = sp_model_net(model)->hp;
     bool latent = sp_arch_get(hp->arch)->attention == SP_ATTENTION_LATENT;
-    int64_t nh = hp->num_attention_heads, h = hp->hidden_size, n_ctx = context_of(model, o);
+    int64_t nh = hp->num_attention_heads, h = hp->hidden_size, n_ctx = sp_session_context(model, o);
     int64_t attention = latent ? nh * (2 * (hp->qk_nope_head_dim + hp->qk_rope_head_dim) +
                                        3 * hp->kv_lora_rank + hp->qk_rope_head_dim + hp->v_head_dim)
                                : 6 * nh * hp->head_dim;
     int64_t experts = (int64_t)hp->num_experts_per_tok * 2 * (h + hp->moe_intermediate_size);
     int64_t dense = 3 * (int64_t)hp->intermediate_size;
-    int64_t n_rows = o->n_batch > 0 ? o->n_batch : DEFAULT_BATCH;
+    int64_t n_rows = o->n_batch > 0 ? o->n_batch : SP_SESSION_BATCH_DEFAULT;
     if (n_rows > n_ctx) n_rows = n_ctx;
     return (uint64_t)(n_rows * (attention + (experts > dense ? experts : dense) + 10 * h)) * sizeof(float);
 }
@@ -45,9 +39,8 @@ static uint64_t activation_bytes(const sp_model *model, const sp_session_options
 static uint64_t session_bytes(const sp_model *model, const sp_session_options *o, int32_t n_sessions)
 {
     const sp_net *net = sp_model_net(model);
-    int64_t n_ctx = context_of(model, o);
-    static const sp_dtype dtypes[] = {SP_DTYPE_F32, SP_DTYPE_F16, SP_DTYPE_BF16, SP_DTYPE_Q8_0};
-    const sp_dtype_info *info = sp_dtype_get(dtypes[o->cache_type]);
+    int64_t n_ctx = sp_session_context(model, o);
+    const sp_dtype_info *info = sp_dtype_get(sp_session_cache_dtype(o));
     uint64_t elements = (uint64_t)sp_cache_row_elements(net->hp);
     uint64_t per_layer = (elements * info->block_bytes + info->block - 1) / info->block;
     uint64_t layers = (uint64_t)net->hp->num_hidden_layers + (net->weights->n_mtp > 0);

@@ -8,19 +8,24 @@
 
 #include <string.h>
 
-#define DEFAULT_BATCH 512
-#define DEFAULT_MAX_CONTEXT 32768
 /* Rows whose logits are computed at once when every position is asked for: bounds memory at rows *
  * vocabulary. */
 #define SCORE_ROWS 32
 
-static sp_dtype cache_dtype(sp_cache_type type)
+int32_t sp_session_context(const sp_model *model, const sp_session_options *options)
+{
+    int32_t trained = sp_model_net(model)->hp->max_position_embeddings;
+    if (options->n_ctx > 0) return options->n_ctx;
+    return trained < SP_SESSION_CONTEXT_DEFAULT ? trained : SP_SESSION_CONTEXT_DEFAULT;
+}
+
+sp_dtype sp_session_cache_dtype(const sp_session_options *options)
 {
     static const sp_dtype dtypes[] = {[SP_CACHE_F32] = SP_DTYPE_F32,
                                       [SP_CACHE_F16] = SP_DTYPE_F16,
                                       [SP_CACHE_BF16] = SP_DTYPE_BF16,
                                       [SP_CACHE_Q8_0] = SP_DTYPE_Q8_0};
-    return dtypes[type];
+    return dtypes[options->cache_type];
 }
 
 static sp_status check_options(const sp_session_options *o, sp_error *err)
@@ -37,7 +42,7 @@ static sp_status check_options(const sp_session_options *o, sp_error *err)
 static sp_status init_caches(sp_session *s, sp_error *err)
 {
     const sp_net *net = s->net;
-    sp_dtype dtype = cache_dtype(s->options.cache_type);
+    sp_dtype dtype = sp_session_cache_dtype(&s->options);
     SP_TRY(sp_cache_init(&s->cache, net->hp, net->hp->num_hidden_layers, s->n_ctx, dtype, err));
     if (net->weights->n_mtp == 0) return SP_OK;
     SP_TRY(sp_cache_init(&s->mtp_cache, net->hp, 1, s->n_ctx, dtype, err));
@@ -62,11 +67,8 @@ sp_status sp_session_create(sp_session **session, const sp_model *model, const s
     s->model = model;
     s->net = sp_model_net(model);
     s->options = *options;
-    int32_t trained = s->net->hp->max_position_embeddings;
-    s->n_ctx = options->n_ctx                  ? options->n_ctx
-               : trained < DEFAULT_MAX_CONTEXT ? trained
-                                               : DEFAULT_MAX_CONTEXT;
-    s->n_batch = options->n_batch ? options->n_batch : DEFAULT_BATCH;
+    s->n_ctx = sp_session_context(model, options);
+    s->n_batch = options->n_batch ? options->n_batch : SP_SESSION_BATCH_DEFAULT;
     s->mtp_next = -1;
     s->logits_cap = 1;
     sp_draft_control_init(&s->control);

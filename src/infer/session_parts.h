@@ -24,8 +24,8 @@ struct sp_session {
     size_t n;           /* evaluated tokens */
     size_t reused;
     size_t n_ahead; /* drafts that were evaluated too: tokens[n, n + n_ahead), no part of the timeline */
-    float *
-        logits; /* (logits_cap, V); from row logits_row on those after tokens n - 1, n, ..., n - 1 + n_ahead */
+    /* (logits_cap, V); from row logits_row on those after tokens n - 1, n, ..., n - 1 + n_ahead */
+    float *logits;
     size_t logits_cap; /* rows */
     size_t logits_row;
     bool has_logits;
@@ -39,6 +39,10 @@ struct sp_session {
     size_t n_guesses;         /* of the chain under way, 0: none */
     sp_draft_control control; /* what drafting has cost and brought */
 };
+
+/* Tokens that a session with these options holds, and how it stores its cache. */
+int32_t sp_session_context(const sp_model *model, const sp_session_options *options);
+sp_dtype sp_session_cache_dtype(const sp_session_options *options);
 
 /* Work of one pass: session i gets n[i] >= 1 tokens. */
 typedef struct sp_part {

@@ -19,8 +19,6 @@ typedef struct sp_speculator_options {
     double (*clock)(void);  /* tests; NULL: the steady clock */
 } sp_speculator_options;
 
-#define SP_DRAFTS_DEFAULT 8
-
 /* Over a session, which must outlive it and keeps what is learned. SP_E_UNSUPPORTED: MTP is asked of a model
  * that has no such layer. */
 sp_status sp_speculator_create(sp_speculator **speculator, sp_session *session,
