@@ -8,9 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
 #include <sys/mman.h>
-#endif
 
 /* Allocations left before failure; negative: no limit. The only state of this file, for tests alone. */
 static _Atomic int64_t allocations_left = -1;
@@ -95,6 +93,36 @@ void sp_free(void *ptr)
     free(ptr);
 }
 
+/* --- pages ---------------------------------------------------------------------------------------------- */
+
+#define HUGE_PAGE ((size_t)1 << 21)
+
+/* What a mapping of n_bytes takes: whole huge pages. */
+static size_t whole_pages(size_t n_bytes)
+{
+    return (n_bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+}
+
+void *sp_pages_map(size_t n_bytes)
+{
+    if (n_bytes == 0 || n_bytes > SIZE_MAX - 2 * HUGE_PAGE || !allow_allocation()) return NULL;
+    size_t n = whole_pages(n_bytes);
+    char *all = mmap(NULL, n + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if ((void *)all == MAP_FAILED) return NULL;
+    size_t before = (size_t)(-(uintptr_t)all & (HUGE_PAGE - 1)), after = HUGE_PAGE - before;
+    if (before > 0) munmap(all, before);
+    if (after > 0) munmap(all + before + n, after);
+#if defined(MADV_HUGEPAGE)
+    madvise(all + before, n, MADV_HUGEPAGE);
+#endif
+    return all + before;
+}
+
+void sp_pages_unmap(void *pages, size_t n_bytes)
+{
+    if (pages) munmap(pages, whole_pages(n_bytes));
+}
+
 /* --- growing buffer ------------------------------------------------------------------------------------- */
 
 sp_status sp_buf_reserve(sp_buf *buf, size_t extra, sp_error *err)
@@ -154,7 +182,6 @@ void sp_buf_clear(sp_buf *buf)
 /* --- arena ---------------------------------------------------------------------------------------------- */
 
 #define ARENA_ALIGN 64
-#define HUGE_PAGE ((size_t)1 << 21)
 #define HUGE_PAGES_MIN ((size_t)4 << 20) /* smaller blocks are not worth it */
 
 typedef struct arena_block {

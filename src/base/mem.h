@@ -17,6 +17,12 @@ void *sp_calloc(size_t count, size_t size); /* zeroed; overflow-checked */
 void *sp_malloc_array(size_t count, size_t size);
 void *sp_realloc_array(void *ptr, size_t count, size_t size); /* ptr stays valid on failure */
 void *sp_aligned_alloc(size_t alignment, size_t n_bytes);     /* free with sp_free */
+
+/* Zeroed memory from a huge page's edge on, in huge pages where the system grants them, resident only as it is touched. To
+ * be given back with the same size. NULL on failure. */
+void *sp_pages_map(size_t n_bytes);
+void sp_pages_unmap(void *pages, size_t n_bytes); /* accepts NULL */
+
 char *sp_strdup(const char *text);
 char *sp_strndup(const char *text, size_t n); /* copies exactly n bytes and appends NUL */
 void sp_free(void *ptr);                      /* accepts NULL */

@@ -7,10 +7,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define DEFAULT_DEPTH 16
-#define HUGE_PAGE ((size_t)2 << 20)
 #define TRACE_MAX ((size_t)64 << 20) /* numbers */
 
 /* Guesses are made while this share of them comes true, and else every so many passes to find out. */
@@ -240,25 +238,12 @@ size_t sp_expert_slot_bytes(const sp_expert_store_options *options)
     return most;
 }
 
-/* Address space for the slots, in huge pages where the system has them; memory comes as slots are filled. */
 static sp_status reserve_slots(sp_expert_store *store, sp_error *err)
 {
-    size_t n_bytes;
-    if (!sp_mul_size((size_t)store->n_slots, store->slot_bytes, &n_bytes) ||
-        n_bytes > SIZE_MAX - 2 * HUGE_PAGE)
+    if (!sp_mul_size((size_t)store->n_slots, store->slot_bytes, &store->memory_bytes))
         return sp_fail_nomem(err, "expert slots", UINT64_MAX);
-    n_bytes += HUGE_PAGE;
-    void *memory = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return sp_fail_nomem(err, "expert slots", n_bytes);
-    char *aligned = (char *)(((uintptr_t)memory + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
-    size_t before = (size_t)(aligned - (char *)memory);
-    if (before > 0) munmap(memory, before);
-    store->memory = aligned;
-    store->memory_bytes = n_bytes - before;
-#if defined(MADV_HUGEPAGE)
-    madvise(aligned, store->memory_bytes, MADV_HUGEPAGE);
-#endif
-    return SP_OK;
+    store->memory = sp_pages_map(store->memory_bytes);
+    return store->memory ? SP_OK : sp_fail_nomem(err, "expert slots", store->memory_bytes);
 }
 
 static sp_status fill_store(sp_expert_store *store, const sp_expert_store_options *o, sp_error *err)
@@ -318,7 +303,7 @@ void sp_expert_store_destroy(sp_expert_store *store)
         pthread_mutex_unlock(&store->mutex);
         sp_reader_destroy(store->reader);
     }
-    if (store->memory) munmap(store->memory, store->memory_bytes);
+    sp_pages_unmap(store->memory, store->memory_bytes);
     sp_expert_policy_clear(&store->policy);
     pthread_cond_destroy(&store->changed);
     pthread_mutex_destroy(&store->mutex);

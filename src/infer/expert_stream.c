@@ -10,7 +10,6 @@
 
 #define LOAD_DEPTH 16
 #define LOAD_PIECE ((size_t)4 << 20)
-#define HUGE_PAGE ((size_t)2 << 20)
 
 /* Shared entries that lie near each other in a file are one read. */
 #define MERGE_GAP ((uint64_t)65536)
@@ -108,20 +107,15 @@ static sp_status load_shared(sp_expert_stream *stream, sp_model *model, const sp
     shared_plan plan = {0};
     sp_status status;
     SP_GOTO(done, status, plan_shared(&plan, model, layout, err));
-    stream->shared_bytes = round_up(plan.n_bytes + 1, HUGE_PAGE);
-    void *memory =
-        mmap(NULL, stream->shared_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        status = sp_fail_nomem(err, "shared weights", stream->shared_bytes);
+    stream->shared_bytes = plan.n_bytes;
+    stream->shared = sp_pages_map(plan.n_bytes);
+    if (!stream->shared) {
+        status = sp_fail_nomem(err, "shared weights", plan.n_bytes);
         goto done;
     }
-    stream->shared = memory;
-#if defined(MADV_HUGEPAGE)
-    madvise(memory, stream->shared_bytes, MADV_HUGEPAGE);
-#endif
     leave_map(model); /* while entries still say where they lie there */
-    SP_GOTO(done, status, read_spans(&plan, memory, layout, reader, err));
-    stream->locked = mlock(memory, stream->shared_bytes) == 0;
+    SP_GOTO(done, status, read_spans(&plan, stream->shared, layout, reader, err));
+    stream->locked = mlock(stream->shared, plan.n_bytes) == 0;
     for (size_t i = 0; i < sp_archive_count(sp_model_archive(model)); i++)
         if (layout->kind[i] == SP_ENTRY_SHARED) sp_model_move_tensor(model, i, stream->shared + plan.at[i]);
 done:
@@ -134,7 +128,7 @@ static void destroy_stream(void *owner)
 {
     sp_expert_stream *stream = owner;
     sp_expert_store_destroy(stream->store);
-    if (stream->shared) munmap(stream->shared, stream->shared_bytes);
+    sp_pages_unmap(stream->shared, stream->shared_bytes);
     sp_free(stream);
 }
 
