@@ -140,9 +140,7 @@ static sp_status score_rows(sp_ops *ops, sp_session *s, const sp_tensor *hidden,
             if (scorer->fn(scorer->ctx, s->n + (size_t)(row + i), sp_tensor_row(logits, i)) != 0)
                 return sp_fail(err, SP_E_CANCELLED, "session: cancelled while scoring");
         memcpy(s->logits, sp_tensor_row(logits, n - 1), (size_t)s->net->hp->vocab_size * sizeof *s->logits);
-        sp_arena_restore(ops->arena, mark);
-        for (int a = 0; a < SP_ACT_COUNT; a++)
-            ops->act_of[a] = NULL; /* the arena's addresses are used again */
+        sp_ops_restore(ops, mark);
     }
     return SP_OK;
 }
@@ -164,18 +162,18 @@ static sp_status keep_last_logits(sp_ops *ops, const sp_part *part, const sp_str
                                   const sp_tensor *hidden, sp_error *err)
 {
     sp_session *lead = part->sessions[0];
-    size_t n = (size_t)part->n_sessions, n_rows = n + part->n_ahead;
-    size_t n_bytes = (size_t)lead->net->hp->vocab_size * sizeof(float);
+    size_t n_each = part->n_ahead + 1, n_rows = (size_t)part->n_sessions * n_each;
+    size_t n_bytes = n_each * (size_t)lead->net->hp->vocab_size * sizeof(float);
     int32_t *rows = sp_arena_alloc(ops->arena, n_rows * sizeof *rows);
     if (!rows) return sp_session_fail_pass(ops, err);
-    for (size_t i = 0; i < n; i++) rows[i] = (int32_t)(stretches[i].row + stretches[i].n_rows - 1);
-    for (size_t i = 0; part->n_ahead > 0 && i < n_rows; i++)
-        rows[i] = (int32_t)(stretches[0].n_rows - (int64_t)(n_rows - i));
+    for (size_t i = 0; i < n_rows; i++) {
+        const sp_stretch *stretch = &stretches[i / n_each];
+        rows[i] = (int32_t)(stretch->row + stretch->n_rows - (int64_t)(n_each - i % n_each));
+    }
     sp_tensor *logits = sp_net_logits(ops, lead->net, sp_op_gather(ops, hidden, rows, (int64_t)n_rows));
     if (!logits) return sp_session_fail_pass(ops, err);
-    for (size_t i = 0; i < n; i++)
-        memcpy(part->sessions[i]->logits, sp_tensor_row(logits, (int64_t)i), n_bytes);
-    if (part->n_ahead > 0) memcpy(lead->logits, logits->data, n_rows * n_bytes);
+    for (int i = 0; i < part->n_sessions; i++)
+        memcpy(part->sessions[i]->logits, sp_tensor_row(logits, i * (int64_t)n_each), n_bytes);
     return SP_OK;
 }
 
@@ -273,7 +271,7 @@ typedef struct drafts {
 /* Take into the timeline the drafts that turn out to be in tokens[0..n), of which the session holds all before. */
 static void take_drafts(sp_session *s, const int32_t *tokens, size_t n)
 {
-    while (s->n_ahead > 0 && s->n < n && tokens[s->n] == s->tokens[s->n]) {
+    while (sp_session_foresaw(s, tokens, n)) {
         settle_guess(s, tokens[s->n]);
         s->n++;
         s->n_ahead--;

@@ -63,6 +63,12 @@ typedef struct sp_scorer {
 /* Forget everything after the first n tokens. */
 void sp_session_truncate(sp_session *session, size_t n);
 
+/* Whether the first draft is the next of tokens[0..n), whose tokens before it the session holds. */
+static inline bool sp_session_foresaw(const sp_session *s, const int32_t *tokens, size_t n)
+{
+    return s->n_ahead > 0 && s->n < n && tokens[s->n] == s->tokens[s->n];
+}
+
 /* What made a pass fail, as a session says it: an op that left its own text, or SP_E_NOMEM. */
 sp_status sp_session_fail_pass(const sp_ops *ops, sp_error *err);
 

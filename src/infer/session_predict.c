@@ -8,17 +8,23 @@
 
 #include <string.h>
 
+/* Hidden states (n, h) as the operations take them. */
+static sp_tensor view_hidden(const sp_session *s, const float *data, size_t n)
+{
+    int64_t width = s->net->hp->hidden_size;
+    return (sp_tensor){.dtype = SP_DTYPE_F32,
+                       .n_dims = 2,
+                       .shape = {(int64_t)n, width, 1, 1},
+                       .row_bytes = (size_t)width * sizeof *data,
+                       .data = (void *)(uintptr_t)data};
+}
+
 /* Fill rows [position, position + n) of the layer's cache: the last row's hidden state after the norm, (1, h), NULL on
  * failure. `from` (n, h) are the hidden states that the layer reads, tokens[i] what follows position + i. */
 static sp_tensor *predict_rows(sp_session *s, sp_ops *ops, const float *from, const int32_t *tokens,
                                size_t position, size_t n)
 {
-    int64_t width = s->net->hp->hidden_size;
-    sp_tensor hidden = {.dtype = SP_DTYPE_F32,
-                        .n_dims = 2,
-                        .shape = {(int64_t)n, width, 1, 1},
-                        .row_bytes = (size_t)width * sizeof(float)};
-    hidden.data = (void *)(uintptr_t)from;
+    sp_tensor hidden = view_hidden(s, from, n);
     sp_stretch stretch = {&s->mtp_cache, 0, (int64_t)n, (int64_t)position};
     sp_batch batch = {tokens, s->positions + position, (int64_t)n, &stretch, 1, NULL, SP_KEEP_ALL};
     return sp_net_predict_last(ops, s->net, &s->net->weights->mtp[0], &hidden, &batch);
@@ -63,12 +69,7 @@ static sp_status read_timeline(sp_session *s, int32_t next_token, sp_ops *ops, s
 /* The head over s->guess: (V), NULL on failure. */
 static float *guess_logits(sp_session *s, sp_ops *ops)
 {
-    int64_t width = s->net->hp->hidden_size;
-    sp_tensor hidden = {.dtype = SP_DTYPE_F32,
-                        .n_dims = 2,
-                        .shape = {1, width, 1, 1},
-                        .row_bytes = (size_t)width * sizeof(float)};
-    hidden.data = s->guess;
+    sp_tensor hidden = view_hidden(s, s->guess, 1);
     sp_tensor *logits = sp_op_linear_exact(ops, &hidden, s->net->weights->mtp[0].head, NULL);
     return logits ? logits->data : NULL;
 }

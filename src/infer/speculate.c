@@ -205,15 +205,16 @@ sp_status sp_speculator_sync(void *speculator, const int32_t *tokens, size_t n, 
     sp_session *session = s->session;
     size_t n_ids = 0;
     int32_t ids[SP_SESSION_DRAFTS_MAX];
-    bool was_drafted =
-        session->n_ahead > 0 && session->n < n && tokens[session->n] == session->tokens[session->n];
     bool is_next = session->n + 1 == n && session->n > 0;
-    judge(s, tokens, n);
-    if (is_next && !was_drafted) SP_TRY(sp_speculator_propose(s, tokens, n, ids, &n_ids, err));
+    bool is_pass = is_next && !sp_session_foresaw(session, tokens, n);
+    if (is_pass)
+        SP_TRY(sp_speculator_propose(s, tokens, n, ids, &n_ids, err));
+    else
+        judge(s, tokens, n);
     double start = s->options.clock();
     SP_TRY(sp_session_sync_ahead(session, tokens, n, ids, n_ids, err));
     s->stats.n_tokens += is_next;
-    if (is_next && !was_drafted) sp_speculator_note_pass(s, n_ids + 1, s->options.clock() - start);
+    if (is_pass) sp_speculator_note_pass(s, n_ids + 1, s->options.clock() - start);
     *logits = sp_session_logits(session);
     return SP_OK;
 }

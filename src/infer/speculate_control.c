@@ -9,7 +9,8 @@
 #include <string.h>
 
 /* A drafting pass is tried after so many plain ones, each time twice as many while it loses; a plain pass after
- * so many drafting ones, and half-way to it one with a draft more than seems best. A retry costs at most a few passes' time, so below 1 % of what lies between. */
+ * so many drafting ones, and half-way to it one with a draft more than seems best. A retry costs at most a few
+ * passes' time, so below 1 % of what lies between. */
 #define FIRST_PATIENCE 32
 #define MOST_PATIENCE 1024
 #define PLAIN_EVERY 64
