@@ -6,11 +6,8 @@
 
 #if defined(__x86_64__)
 
-#include <math.h>
-
 #include "tensor/attend_walk.h"
 #include "tensor/avx2.h"
-#include "tensor/exp_avx2.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -22,7 +19,7 @@ INLINE __m256 load_8_floats(const char *row, int64_t i, attend_source from)
     if (from == FROM_F32) return _mm256_loadu_ps((const float *)(const void *)row + i);
     if (from == FROM_Q8_0) {
         const sp_block_q8_0 *b = (const sp_block_q8_0 *)row + i / 32;
-        return _mm256_mul_ps(_mm256_set1_ps(_cvtsh_ss(sp_load_u16(b->d))),
+        return _mm256_mul_ps(spread_f16(b->d),
                              _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_8(b->qs + i % 32))));
     }
     __m128i h = load_16(row + 2 * i);
@@ -31,19 +28,6 @@ INLINE __m256 load_8_floats(const char *row, int64_t i, attend_source from)
 }
 
 /* --- scores ----------------------------------------------------------------------------------------------- */
-
-/* sp_lanes_sum of four keys. */
-INLINE __m128 sum_lanes_of_4(const __m256 v[GROUP])
-{
-    __m256 a =
-        _mm256_add_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20), _mm256_permute2f128_ps(v[0], v[1], 0x31));
-    __m256 b =
-        _mm256_add_ps(_mm256_permute2f128_ps(v[2], v[3], 0x20), _mm256_permute2f128_ps(v[2], v[3], 0x31));
-    __m256 c = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
-    c = _mm256_add_ps(c, _mm256_permute_ps(c, 0xb1)); /* keys 0, 0, 2, 2 and 1, 1, 3, 3 */
-    __m128 low = _mm256_castps256_ps128(c), high = _mm256_extractf128_ps(c, 1);
-    return _mm_shuffle_ps(_mm_unpacklo_ps(low, high), _mm_unpackhi_ps(low, high), 0x44);
-}
 
 INLINE void score_tile(int64_t k_dim, float scale, const attend_tile *t, const attend_rows *keys, int n,
                        attend_source from)
@@ -200,41 +184,24 @@ static void store_f16_avx2(size_t n, const float *src, void *dst)
     for (; i < n; i++) out[i] = sp_f32_to_f16(src[i]);
 }
 
-/* Levels of eight values. */
-INLINE __m256i levels_of_8(const float *x, __m256 inverse)
-{
-    __m256 level = _mm256_mul_ps(_mm256_loadu_ps(x), inverse);
-    level = _mm256_max_ps(_mm256_min_ps(level, _mm256_set1_ps(127.0f)), _mm256_set1_ps(-127.0f));
-    return _mm256_cvtps_epi32(level); /* half to even */
-}
-
 static void store_q8_0_avx2(size_t n, const float *src, void *dst)
 {
-    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     sp_block_q8_0 *b = dst;
     for (; n >= 32; n -= 32, src += 32, b++) {
-        __m256i bits =
-            _mm256_setzero_si256(); /* magnitudes order as integers; NaN and infinities are the largest */
-        for (int i = 0; i < 32; i += 8)
-            bits = _mm256_max_epi32(bits,
-                                    _mm256_castps_si256(_mm256_and_ps(magnitude, _mm256_loadu_ps(src + i))));
-        __m128i m = _mm_max_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
-        m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
-        m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
-        if (_mm_cvtsi128_si32(m) >= 0x7f800000) {
+        uint32_t bits = find_amax_bits(32, src);
+        if (bits >= ACT_INF_BITS) { /* also for a NaN */
             memset(b, 0, sizeof *b);
             b->d[1] = 0x7e;
             continue;
         }
-        uint16_t d = _cvtss_sh(_mm_cvtss_f32(_mm_castsi128_ps(m)) / 127.0f, _MM_FROUND_TO_NEAREST_INT);
+        float amax;
+        memcpy(&amax, &bits, sizeof amax);
+        uint16_t d = _cvtss_sh(amax / 127.0f, _MM_FROUND_TO_NEAREST_INT);
         float stored = _cvtsh_ss(d);
-        __m256 inverse = _mm256_set1_ps(stored > 0.0f ? 1.0f / stored : 0.0f);
-        __m256i q01 = _mm256_packs_epi32(levels_of_8(src, inverse), levels_of_8(src + 8, inverse));
-        __m256i q23 = _mm256_packs_epi32(levels_of_8(src + 16, inverse), levels_of_8(src + 24, inverse));
+        __m256i q = quantize_32(src, _mm256_set1_ps(stored > 0.0f ? 1.0f / stored : 0.0f));
         memcpy(b->d, &d, sizeof d);
-        _mm256_storeu_si256((__m256i *)(void *)b->qs,
-                            _mm256_permutevar8x32_epi32(_mm256_packs_epi16(q01, q23), order));
+        /* where a tiny factor was rounded down, levels beyond 127 have become 127 or -128 */
+        _mm256_storeu_si256((__m256i *)(void *)b->qs, _mm256_max_epi8(q, _mm256_set1_epi8(-127)));
     }
 }
 

@@ -14,6 +14,12 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* The first n lanes of sixteen, n >= 1. */
+INLINE __mmask16 first_lanes(int64_t n)
+{
+    return n < 16 ? (__mmask16)((1u << n) - 1) : 0xffff;
+}
+
 enum { TILE = 6, GROUP = 8, PAIRS = GROUP / 2, COLUMNS = 4 /* registers of a tile of values */ };
 
 /* --- scores ----------------------------------------------------------------------------------------------- */
@@ -29,11 +35,6 @@ INLINE __m512 join_halves(__m256 low, __m256 high)
     return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
-INLINE __m512 spread_factors(const void *a, const void *b)
-{
-    return join_halves(_mm256_set1_ps(_cvtsh_ss(sp_load_u16(a))), _mm256_set1_ps(_cvtsh_ss(sp_load_u16(b))));
-}
-
 /* Elements i..i+7 of keys 2p and 2p + 1. */
 INLINE __m512 load_pair(key_group *g, int p, int64_t i, attend_source from)
 {
@@ -43,14 +44,11 @@ INLINE __m512 load_pair(key_group *g, int p, int64_t i, attend_source from)
                            _mm256_loadu_ps((const float *)(const void *)b + i));
     if (from == FROM_Q8_0) {
         const sp_block_q8_0 *x = (const sp_block_q8_0 *)a + i / 32, *y = (const sp_block_q8_0 *)b + i / 32;
-        if (i % 32 == 0) g->d[p] = spread_factors(x->d, y->d);
-        __m128i q = _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)(x->qs + i % 32)),
-                                       _mm_loadl_epi64((const __m128i *)(const void *)(y->qs + i % 32)));
+        if (i % 32 == 0) g->d[p] = join_halves(spread_f16(x->d), spread_f16(y->d));
+        __m128i q = _mm_unpacklo_epi64(load_8(x->qs + i % 32), load_8(y->qs + i % 32));
         return _mm512_mul_ps(g->d[p], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)));
     }
-    __m256i h = _mm256_inserti128_si256(
-        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(a + 2 * i))),
-        _mm_loadu_si128((const __m128i *)(const void *)(b + 2 * i)), 1);
+    __m256i h = _mm256_set_m128i(load_16(b + 2 * i), load_16(a + 2 * i));
     if (from == FROM_F16) return _mm512_cvtph_ps(h);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
@@ -119,9 +117,8 @@ INLINE __m512 load_columns(const char *row, int64_t col, __mmask16 mask, attend_
     if (from == FROM_F32) return _mm512_maskz_loadu_ps(mask, (const float *)(const void *)row + col);
     if (from == FROM_Q8_0) {
         const sp_block_q8_0 *b = (const sp_block_q8_0 *)row + col / 32;
-        __m128i q = _mm_loadu_si128((const __m128i *)(const void *)(b->qs + col % 32));
         return _mm512_mul_ps(_mm512_set1_ps(_cvtsh_ss(sp_load_u16(b->d))),
-                             _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)));
+                             _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_16(b->qs + col % 32))));
     }
     __m256i h = _mm256_maskz_loadu_epi16(mask, row + 2 * col);
     if (from == FROM_F16) return _mm512_cvtph_ps(h);
@@ -178,7 +175,7 @@ INLINE void add_tile(int64_t v_dim, const attend_tile *t, const attend_rows *val
     for (; col + 16 * COLUMNS <= v_dim; col += 16 * COLUMNS)
         add_rows(t, values, (column_set){col, 0xffff}, n, COLUMNS, from);
     for (; col < v_dim; col += 16) {
-        column_set last = {col, v_dim - col < 16 ? (__mmask16)((1u << (v_dim - col)) - 1) : 0xffff};
+        column_set last = {col, first_lanes(v_dim - col)};
         add_rows(t, values, last, n, 1, from);
     }
 }
@@ -214,13 +211,13 @@ static void softmax_avx512(int64_t n, float *scores, float *max, float *sum)
     __m512 most = _mm512_set1_ps(-INFINITY);
     __m256 lanes = _mm256_setzero_ps();
     for (int64_t i = 0; i < n; i += 16) {
-        __mmask16 mask = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        __mmask16 mask = first_lanes(n - i);
         most = _mm512_mask_max_ps(most, mask, _mm512_loadu_ps(scores + i), most); /* x > most ? x : most */
     }
     *max = _mm512_reduce_max_ps(most) + 0.0f;
     __m512 shift = _mm512_set1_ps(*max);
     for (int64_t i = 0; i < n; i += 16) {
-        __mmask16 mask = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        __mmask16 mask = first_lanes(n - i);
         __m512 e = _mm512_maskz_mov_ps(mask, exp_16(_mm512_sub_ps(_mm512_loadu_ps(scores + i), shift)));
         _mm512_storeu_ps(scores + i, e);
         lanes = _mm256_add_ps(lanes, _mm512_castps512_ps256(e));
@@ -269,7 +266,7 @@ static void softmax_avx512(int64_t n, float *scores, float *max, float *sum)
 INLINE void unpack_row(size_t n, const void *src, float *dst, attend_source from)
 {
     for (size_t i = 0; i < n; i += 16) {
-        __mmask16 mask = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        __mmask16 mask = first_lanes(n - i);
         _mm512_mask_storeu_ps(dst + i, mask, load_columns(src, (int64_t)i, mask, from));
     }
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Attention over one segment of keys as its definition says (attend.h), out of the table's other rows, and the
- * packing of cache rows. The versions per instruction set give the same bits. */
+ * packing of cache rows, which is that of tensors (pack.c) but for Q8_0, whose row takes any value. The versions per
+ * instruction set give the same bits. */
 #include "tensor/kernel_rows.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "tensor/blocks.h"
+#include "tensor/pack_search.h"
 
 void sp_attend_by_rows(const sp_kernels *k, const sp_attend_part *a)
 {
@@ -34,29 +35,12 @@ void sp_attend_by_rows(const sp_kernels *k, const sp_attend_part *a)
     }
 }
 
-void sp_attend_scalar(const sp_attend_part *a)
+static void attend_scalar(const sp_attend_part *a)
 {
     sp_attend_by_rows(sp_kernels_for(SP_ISA_SCALAR), a);
 }
 
 /* --- cache rows ------------------------------------------------------------------------------------------- */
-
-static void store_f32_scalar(size_t n, const float *src, void *dst)
-{
-    memcpy(dst, src, n * sizeof *src);
-}
-
-static void store_f16_scalar(size_t n, const float *src, void *dst)
-{
-    uint16_t *out = dst;
-    for (size_t i = 0; i < n; i++) out[i] = sp_f32_to_f16(src[i]);
-}
-
-static void store_bf16_scalar(size_t n, const float *src, void *dst)
-{
-    uint16_t *out = dst;
-    for (size_t i = 0; i < n; i++) out[i] = sp_f32_to_bf16(src[i]);
-}
 
 /* The factor is the largest magnitude / 127 as a half, the levels are chosen for the stored factor. */
 static void store_q8_0_scalar(size_t n, const float *src, void *dst)
@@ -74,17 +58,16 @@ static void store_q8_0_scalar(size_t n, const float *src, void *dst)
         memcpy(b->d, &d, sizeof d);
         for (int i = 0; i < 32; i++) {
             float level = finite ? src[i] * inverse : 0.0f;
-            level = level > 127.0f ? 127.0f : level < -127.0f ? -127.0f : level;
-            b->qs[i] = (int8_t)((level + 0x1.8p23f) - 0x1.8p23f); /* half to even */
+            b->qs[i] = (int8_t)pack_level(level, -127, 127);
         }
     }
 }
 
 void sp_fill_attend_scalar(sp_kernels *k)
 {
-    k->attend = sp_attend_scalar;
-    k->store[SP_DTYPE_F32] = store_f32_scalar;
-    k->store[SP_DTYPE_F16] = store_f16_scalar;
-    k->store[SP_DTYPE_BF16] = store_bf16_scalar;
+    k->attend = attend_scalar;
+    k->store[SP_DTYPE_F32] = sp_pack_f32;
+    k->store[SP_DTYPE_F16] = sp_pack_f16;
+    k->store[SP_DTYPE_BF16] = sp_pack_bf16;
     k->store[SP_DTYPE_Q8_0] = store_q8_0_scalar;
 }

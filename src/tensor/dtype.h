@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef enum sp_dtype {
     SP_DTYPE_F32,
@@ -92,9 +93,24 @@ sp_status sp_dtype_pack(sp_dtype dtype, const float *src, void *dst, size_t n, s
 /* Scalar conversions, also used by kernels. */
 float sp_f16_to_f32(uint16_t h);
 uint16_t sp_f32_to_f16(float f); /* round to nearest even, overflow to infinity */
-float sp_bf16_to_f32(uint16_t h);
-uint16_t sp_f32_to_bf16(float f); /* round to nearest even, NaN kept quiet */
 float sp_e4m3_to_f32(uint8_t v);
 uint8_t sp_f32_to_e4m3(float f); /* round to nearest even, saturates at 448 */
+
+static inline float sp_bf16_to_f32(uint16_t h)
+{
+    uint32_t u = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* Round to nearest even, NaN kept quiet. Without a branch, so that loops become vectors. */
+static inline uint16_t sp_f32_to_bf16(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x40u;
+    return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+}
 
 #endif

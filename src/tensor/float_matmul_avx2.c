@@ -53,17 +53,6 @@ ALWAYS_INLINE __m128 load_scales(const float_rows *rows, size_t block)
                        rows->scales[3][block]);
 }
 
-/* sp_lanes_sum of four registers. */
-ALWAYS_INLINE __m128 sum_lanes_of_4(const __m256 acc[4])
-{
-    __m128 s[4];
-    for (int i = 0; i < 4; i++)
-        s[i] = _mm_add_ps(_mm256_castps256_ps128(acc[i]), _mm256_extractf128_ps(acc[i], 1));
-    __m128 a = _mm_add_ps(_mm_unpacklo_ps(s[0], s[1]), _mm_unpackhi_ps(s[0], s[1]));
-    __m128 b = _mm_add_ps(_mm_unpacklo_ps(s[2], s[3]), _mm_unpackhi_ps(s[2], s[3]));
-    return _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
-}
-
 ALWAYS_INLINE void store_rows(const sp_matmul *m, int64_t r, int64_t t, __m128 sums)
 {
     float *y = m->y + t * m->y_stride + r, rest[4];

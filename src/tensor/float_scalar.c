@@ -48,13 +48,33 @@ static float dot_f8_e4m3_scalar(size_t n, const void *w, const void *x)
     return sp_lanes_sum(lanes);
 }
 
-MATMUL_BY_DOTS(f32, scalar)
-MATMUL_BY_DOTS(f16, scalar)
-MATMUL_BY_DOTS(bf16, scalar)
+MATMUL_BY_DOTS(f32)
+MATMUL_BY_DOTS(f16)
+MATMUL_BY_DOTS(bf16)
+
+static float dot_blocks(size_t n, const uint8_t *w, const float *x, const float *scale)
+{
+    float sum = 0.0f;
+    for (size_t i = 0; i < n; i += 128)
+        sum += scale[i / 128] * dot_f8_e4m3_scalar(n - i < 128 ? n - i : 128, w + i, x + i);
+    return sum;
+}
 
 static void matmul_f8_e4m3_scalar(const sp_matmul *m)
 {
-    sp_matmul_f8_by(m, dot_f8_e4m3_scalar);
+    if (!m->scale) {
+        sp_matmul_by(m, dot_f8_e4m3_scalar);
+        return;
+    }
+    size_t n_blocks = (m->n + 127) / 128;
+    for (int64_t r = 0; r < m->n_rows; r++) {
+        const uint8_t *w = (const uint8_t *)m->w + (size_t)r * m->w_stride;
+        const float *scale = m->scale + (size_t)((m->first + r) / 128) * n_blocks;
+        for (int64_t t = 0; t < m->n_x; t++) {
+            const void *x = (const char *)m->x + (size_t)t * m->x_stride;
+            m->y[t * m->y_stride + r] = dot_blocks(m->n, w, x, scale);
+        }
+    }
 }
 
 static float dot_scalar(size_t n, const float *x, const float *y)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Conversions between float32 and the short floats: IEEE half, bfloat16 and E4M3FN (1 sign, 4 exponent bits
+/* Conversions between float32 and the short floats IEEE half and E4M3FN (1 sign, 4 exponent bits
  * of bias 7, 3 mantissa bits, no infinity, NaN = 0x7F; "FP8 formats for deep learning", Micikevicius et al.
  * 2022). They work on bits, so that every machine and instruction set gives the same result. */
 #include "tensor/dtype.h"
@@ -47,18 +47,6 @@ uint16_t sp_f32_to_f16(float f)
     }
     a += 0x0fffu + ((a >> 13) & 1u);
     return (uint16_t)(sign | ((a - ((127u - 15u) << 23)) >> 13));
-}
-
-float sp_bf16_to_f32(uint16_t h)
-{
-    return float_of_bits((uint32_t)h << 16);
-}
-
-uint16_t sp_f32_to_bf16(float f)
-{
-    uint32_t u = bits_of_float(f);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((u >> 16) | 0x40u);
-    return (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
 
 float sp_e4m3_to_f32(uint8_t v)

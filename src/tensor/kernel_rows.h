@@ -48,12 +48,9 @@ static inline void sp_swiglu_grad_one(float gate, float up, float dy, float *dga
 
 /* Attention out of the rows of a table: for shapes and instruction sets without a version of their own. */
 void sp_attend_by_rows(const sp_kernels *k, const sp_attend_part *part);
-void sp_attend_scalar(const sp_attend_part *part);
-
-typedef float (*sp_dot_fn)(size_t n, const void *w, const void *x);
 
 /* A matmul as one dot after the other. */
-static inline void sp_matmul_by(const sp_matmul *m, sp_dot_fn dot)
+static inline void sp_matmul_by(const sp_matmul *m, float (*dot)(size_t n, const void *w, const void *x))
 {
     for (int64_t r = 0; r < m->n_rows; r++)
         for (int64_t t = 0; t < m->n_x; t++)
@@ -61,37 +58,11 @@ static inline void sp_matmul_by(const sp_matmul *m, sp_dot_fn dot)
                                             (const char *)m->x + (size_t)t * m->x_stride);
 }
 
-/* The same for E4M3 rows, with block scales where there are any. */
-static inline float sp_dot_blocks(size_t n, const uint8_t *w, const float *x, const float *scale,
-                                  sp_dot_fn dot)
-{
-    float sum = 0.0f;
-    for (size_t i = 0; i < n; i += 128) sum += scale[i / 128] * dot(n - i < 128 ? n - i : 128, w + i, x + i);
-    return sum;
-}
-
-static inline void sp_matmul_f8_by(const sp_matmul *m, sp_dot_fn dot)
-{
-    if (!m->scale) {
-        sp_matmul_by(m, dot);
-        return;
-    }
-    size_t n_blocks = (m->n + 127) / 128;
-    for (int64_t r = 0; r < m->n_rows; r++) {
-        const uint8_t *w = (const uint8_t *)m->w + (size_t)r * m->w_stride;
-        const float *scale = m->scale + (size_t)((m->first + r) / 128) * n_blocks;
-        for (int64_t t = 0; t < m->n_x; t++) {
-            const void *x = (const char *)m->x + (size_t)t * m->x_stride;
-            m->y[t * m->y_stride + r] = sp_dot_blocks(m->n, w, x, scale, dot);
-        }
-    }
-}
-
-/* matmul_<type>_<isa> from dot_<type>_<isa>. */
-#define MATMUL_BY_DOTS(type, isa)                                                                            \
-    static void matmul_##type##_##isa(const sp_matmul *m)                                                    \
+/* matmul_<type>_scalar from dot_<type>_scalar. */
+#define MATMUL_BY_DOTS(type)                                                                                 \
+    static void matmul_##type##_scalar(const sp_matmul *m)                                                   \
     {                                                                                                        \
-        sp_matmul_by(m, dot_##type##_##isa);                                                                 \
+        sp_matmul_by(m, dot_##type##_scalar);                                                                \
     }
 
 /* exp(x) = 2^n e^r, n = round(x / ln 2), r = x - n ln 2 in two parts, e^r = 1 + r + r^2 P(r). P: a degree-4

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Matmul of the quantised formats for arm64 processors with products of byte matrices (smmla: Neoverse V1 and N2,
  * Cortex-A510 and -A710, Apple M2 and later): bit for bit quant_scalar.c. One instruction multiplies two rows of
- * eight bytes with two others and adds 32 products. Few activation rows are left to the dotprod rows. */
+ * eight bytes with two others and adds 32 products. Few activation rows are left to the dotprod rows, which
+ * every such processor has (kernels.c). */
 #include "tensor/kernel_rows.h"
 
 #if defined(__aarch64__)
@@ -69,18 +70,14 @@ static inline unit unit_rows(unit u)
 
 #include "tensor/matmul_panel_neon.h"
 
-#define MATMUL(type, dtype)                                                                                  \
-    static void matmul_##type##_i8mm(const sp_matmul *m)                                                     \
+#define FEW(type, dtype)                                                                                     \
+    static void few_##type(const sp_matmul *m)                                                               \
     {                                                                                                        \
-        if (m->n_x <= FEW_MAX)                                                                               \
-            sp_matmul_few_dotprod(dtype, m);                                                                 \
-        else                                                                                                 \
-            panels_##type(m);                                                                                \
+        sp_kernels_for(SP_ISA_DOTPROD)->matmul[dtype](m);                                                    \
     }
 
+QUANT_FORMATS(FEW)
 QUANT_FORMATS(MATMUL)
-
-#define SET_MATMUL(type, dtype) k->matmul[dtype] = matmul_##type##_i8mm;
 
 void sp_fill_matmul_i8mm(sp_kernels *k)
 {

@@ -28,17 +28,7 @@ ALWAYS_INLINE int32x4_t dot_32(bytes_32 w, const int8_t *x, bool wide)
 }
 
 #include "tensor/matmul_few_neon.h"
-
-/* Panel: four elements of each of four rows, then the next four elements. */
-static inline void store_16(int8_t *to, int8x16_t r0, int8x16_t r1, int8x16_t r2, int8x16_t r3)
-{
-    store_fours(to, r0, r1, r2, r3);
-}
-
-/* Weight rows in lanes: an activation row each. */
-typedef struct unit {
-    int32x4_t a, b;
-} unit;
+#include "tensor/panel_fours_neon.h"
 
 /* x, its four fours each in all lanes. Every product of four elements of four rows is 16 products in 16-bit
  * lanes: rows 0 and 1 in the low register, 2 and 3 in the high one. Eight products of |w| <= 32 fit, of which
@@ -81,30 +71,9 @@ ALWAYS_INLINE unit unit_dot(unit u, const int8x16_t w[4], int8x16_t x0, int8x16_
     return (unit){add_products_16(u.a, w, x0, wide), add_products_16(u.b, w, x1, wide)};
 }
 
-static inline unit unit_mla(unit u, unit v, int32x4_t scale)
-{
-    return (unit){vmlaq_s32(u.a, v.a, scale), vmlaq_s32(u.b, v.b, scale)};
-}
-
-static inline unit unit_rows(unit u)
-{
-    return u;
-}
-
 #include "tensor/matmul_panel_neon.h"
 
-#define MATMUL(type, dtype)                                                                                  \
-    static void matmul_##type##_neon(const sp_matmul *m)                                                     \
-    {                                                                                                        \
-        if (m->n_x <= FEW_MAX)                                                                               \
-            few_##type(m);                                                                                   \
-        else                                                                                                 \
-            panels_##type(m);                                                                                \
-    }
-
 QUANT_FORMATS(MATMUL)
-
-#define SET_MATMUL(type, dtype) k->matmul[dtype] = matmul_##type##_neon;
 
 void sp_fill_matmul_neon(sp_kernels *k)
 {

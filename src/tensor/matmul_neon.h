@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the arm64 matmuls share: the quantised formats with what the kernels must know of each, pointers to
- * rows, and the entry by which the i8mm rows leave few activation rows to the dotprod ones. */
+/* What the arm64 matmuls share: pointers to rows, and the list of formats by which each instruction set's file makes
+ * and sets its rows of the table. */
 #ifndef SP_TENSOR_MATMUL_NEON_H
 #define SP_TENSOR_MATMUL_NEON_H
 
@@ -12,9 +12,6 @@
 /* Up to this many activation rows, weights are used straight from their registers; from there on unpacking them
  * into panels costs fewer instructions (matmul_panel_neon.h). */
 #define FEW_MAX 3
-
-/* few_<type> of the dotprod file. */
-void sp_matmul_few_dotprod(sp_dtype dtype, const sp_matmul *m);
 
 /* Four weight rows from row r on, at byte `at`; rows past the last stand for it. */
 static inline void point_at_rows(const sp_matmul *m, int64_t r, size_t at, const uint8_t *w[4])
@@ -56,6 +53,17 @@ static inline const sp_act_q8k *act_q8k(const sp_matmul *m, int64_t t)
     X(iq2_s, SP_DTYPE_IQ2_S)                                                                                 \
     X(iq3_xxs, SP_DTYPE_IQ3_XXS)                                                                             \
     X(iq3_s, SP_DTYPE_IQ3_S)
+
+#define MATMUL(type, dtype)                                                                                  \
+    static void matmul_##type(const sp_matmul *m)                                                            \
+    {                                                                                                        \
+        if (m->n_x <= FEW_MAX)                                                                               \
+            few_##type(m);                                                                                   \
+        else                                                                                                 \
+            panels_##type(m);                                                                                \
+    }
+
+#define SET_MATMUL(type, dtype) k->matmul[dtype] = matmul_##type;
 
 #endif
 #endif

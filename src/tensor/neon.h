@@ -52,14 +52,6 @@ static inline fours_s32 transpose(int32x4_t a, int32x4_t b, int32x4_t c, int32x4
          vreinterpretq_s32_s64(vtrn2q_s64(ab0, cd0)), vreinterpretq_s32_s64(vtrn2q_s64(ab1, cd1))}};
 }
 
-/* Four bytes of each of four rows, then the next four bytes. */
-static inline void store_fours(int8_t *to, int8x16_t r0, int8x16_t r1, int8x16_t r2, int8x16_t r3)
-{
-    fours_s32 t = transpose(vreinterpretq_s32_s8(r0), vreinterpretq_s32_s8(r1), vreinterpretq_s32_s8(r2),
-                            vreinterpretq_s32_s8(r3));
-    for (int i = 0; i < 4; i++) vst1q_s8(to + 16 * i, vreinterpretq_s8_s32(t.v[i]));
-}
-
 /* The halves at four addresses. */
 static inline float32x4_t load_halves(const uint8_t *const p[4], size_t at)
 {

@@ -4,18 +4,18 @@
 
 #include <math.h>
 
-static void pack_f32(size_t n, const float *src, void *dst)
+void sp_pack_f32(size_t n, const float *src, void *dst)
 {
     memcpy(dst, src, n * sizeof(float));
 }
 
-static void pack_f16(size_t n, const float *src, void *dst)
+void sp_pack_f16(size_t n, const float *src, void *dst)
 {
     uint16_t *out = dst;
     for (size_t i = 0; i < n; i++) out[i] = sp_f32_to_f16(src[i]);
 }
 
-static void pack_bf16(size_t n, const float *src, void *dst)
+void sp_pack_bf16(size_t n, const float *src, void *dst)
 {
     uint16_t *out = dst;
     for (size_t i = 0; i < n; i++) out[i] = sp_f32_to_bf16(src[i]);
@@ -28,7 +28,7 @@ static void pack_f8_e4m3(size_t n, const float *src, void *dst)
 }
 
 static const sp_pack_fn pack_rows[SP_DTYPE_COUNT] = {
-    [SP_DTYPE_F32] = pack_f32,          [SP_DTYPE_F16] = pack_f16,      [SP_DTYPE_BF16] = pack_bf16,
+    [SP_DTYPE_F32] = sp_pack_f32,       [SP_DTYPE_F16] = sp_pack_f16,   [SP_DTYPE_BF16] = sp_pack_bf16,
     [SP_DTYPE_F8_E4M3] = pack_f8_e4m3,  [SP_DTYPE_Q4_0] = sp_pack_q4_0, [SP_DTYPE_Q4_1] = sp_pack_q4_1,
     [SP_DTYPE_Q5_0] = sp_pack_q5_0,     [SP_DTYPE_Q5_1] = sp_pack_q5_1, [SP_DTYPE_Q8_0] = sp_pack_q8_0,
     [SP_DTYPE_Q2_K] = sp_pack_q2_k,     [SP_DTYPE_Q3_K] = sp_pack_q3_k, [SP_DTYPE_Q4_K] = sp_pack_q4_k,

@@ -7,6 +7,11 @@
 
 typedef void (*sp_pack_fn)(size_t n, const float *src, void *dst);
 
+/* These take any value; caches are written by them too (attend_scalar.c). */
+void sp_pack_f32(size_t n, const float *src, void *dst);
+void sp_pack_f16(size_t n, const float *src, void *dst);
+void sp_pack_bf16(size_t n, const float *src, void *dst);
+
 void sp_pack_q4_0(size_t n, const float *src, void *dst);
 void sp_pack_q4_1(size_t n, const float *src, void *dst);
 void sp_pack_q5_0(size_t n, const float *src, void *dst);

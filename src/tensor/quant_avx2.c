@@ -50,32 +50,6 @@ UNPACK_32(q5_0)
 UNPACK_32_MIN(q5_1)
 UNPACK_32(iq4_nl)
 
-/* Largest magnitude of n floats (a multiple of 8) as bits. */
-static inline uint32_t find_amax_bits(int n, const float *x)
-{
-    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
-    __m256i m = _mm256_setzero_si256();
-    for (int i = 0; i < n; i += 8) m = _mm256_max_epi32(m, _mm256_and_si256(load_32(x + i), mask));
-    __m128i a = _mm_max_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
-    a = _mm_max_epi32(a, _mm_shuffle_epi32(a, 0x4e));
-    a = _mm_max_epi32(a, _mm_shuffle_epi32(a, 0xb1));
-    return (uint32_t)_mm_cvtsi128_si32(a);
-}
-
-static inline __m256i round_8(const float *x, __m256 inverse)
-{
-    return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
-}
-
-/* 32 floats to bytes. The packs work within halves, so groups of four bytes are put back in order. */
-static inline __m256i quantize_32(const float *x, __m256 inverse)
-{
-    __m256i a = _mm256_packs_epi32(round_8(x, inverse), round_8(x + 8, inverse));
-    __m256i b = _mm256_packs_epi32(round_8(x + 16, inverse), round_8(x + 24, inverse));
-    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), order);
-}
-
 /* n = 32 or 256; returns d. */
 static inline float quantize_block(int n, const float *x, int8_t *q)
 {

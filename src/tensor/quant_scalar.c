@@ -80,7 +80,7 @@ static void write256_min(const sp_dec256 *w, float *dst)
         }                                                                                                    \
         return y;                                                                                            \
     }                                                                                                        \
-    MATMUL_BY_DOTS(type, scalar)                                                                             \
+    MATMUL_BY_DOTS(type)                                                                                     \
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -105,7 +105,7 @@ static void write256_min(const sp_dec256 *w, float *dst)
         }                                                                                                    \
         return y;                                                                                            \
     }                                                                                                        \
-    MATMUL_BY_DOTS(type, scalar)                                                                             \
+    MATMUL_BY_DOTS(type)                                                                                     \
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \
@@ -131,7 +131,7 @@ static void write256_min(const sp_dec256 *w, float *dst)
         }                                                                                                    \
         return y;                                                                                            \
     }                                                                                                        \
-    MATMUL_BY_DOTS(type, scalar)                                                                             \
+    MATMUL_BY_DOTS(type)                                                                                     \
     static void unpack_##type##_scalar(size_t n, const void *src, float *dst)                                \
     {                                                                                                        \
         const sp_block_##type *b = src;                                                                      \

@@ -64,29 +64,10 @@ void sp_optimizer_destroy(sp_optimizer *optimizer)
 
 /* --- moments in bfloat16 ----------------------------------------------------------------------------------- */
 
-/* Finite values alone: the trainer stops before a step whose gradients are not. Plain loops, which compilers turn into vectors
- * where n is a constant. */
-static inline void narrow(int64_t n, const float *x, uint16_t *y)
-{
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        y[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-    }
-}
-
-static inline void widen(int64_t n, const uint16_t *x, float *y)
-{
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits = (uint32_t)x[i] << 16;
-        memcpy(&y[i], &bits, sizeof bits);
-    }
-}
-
 void sp_optimizer_get_moments(const sp_optimizer *o, bool second, int64_t begin, int64_t n, float *out)
 {
     if (o->options.bf16_moments)
-        widen(n, (second ? o->v16 : o->m16) + begin, out);
+        sp_kernels_get()->unpack[SP_DTYPE_BF16]((size_t)n, (second ? o->v16 : o->m16) + begin, out);
     else
         memcpy(out, (second ? o->v : o->m) + begin, (size_t)n * sizeof *out);
 }
@@ -94,7 +75,7 @@ void sp_optimizer_get_moments(const sp_optimizer *o, bool second, int64_t begin,
 void sp_optimizer_set_moments(sp_optimizer *o, bool second, int64_t begin, int64_t n, const float *values)
 {
     if (o->options.bf16_moments)
-        narrow(n, values, (second ? o->v16 : o->m16) + begin);
+        sp_kernels_get()->store[SP_DTYPE_BF16]((size_t)n, values, (second ? o->v16 : o->m16) + begin);
     else
         memcpy((second ? o->v : o->m) + begin, values, (size_t)n * sizeof *values);
 }
@@ -151,21 +132,18 @@ double sp_gradient_square(const sp_parameters *parameters, const float *grads, s
 /* Elements that are float32 at a time, in the first cache. */
 #define WIDE 512
 
-static inline void adamw_stretch(const job *j, const sp_adamw *adamw, int64_t at, int64_t n)
-{
-    float m[WIDE], v[WIDE];
-    widen(n, j->m16 + at, m);
-    widen(n, j->v16 + at, v);
-    j->kernels->adamw((size_t)n, adamw, j->g + at, j->w + at, m, v);
-    narrow(n, m, j->m16 + at);
-    narrow(n, v, j->v16 + at);
-}
-
 static void adamw_bf16(const job *j, const sp_adamw *adamw, int64_t begin, int64_t n)
 {
-    int64_t i = 0;
-    for (; i + WIDE <= n; i += WIDE) adamw_stretch(j, adamw, begin + i, WIDE);
-    if (i < n) adamw_stretch(j, adamw, begin + i, n - i);
+    const sp_kernels *k = j->kernels;
+    float m[WIDE], v[WIDE];
+    for (int64_t at = begin; at < begin + n; at += WIDE) {
+        size_t here = (size_t)(begin + n - at < WIDE ? begin + n - at : WIDE);
+        k->unpack[SP_DTYPE_BF16](here, j->m16 + at, m);
+        k->unpack[SP_DTYPE_BF16](here, j->v16 + at, v);
+        k->adamw(here, adamw, j->g + at, j->w + at, m, v);
+        k->store[SP_DTYPE_BF16](here, m, j->m16 + at);
+        k->store[SP_DTYPE_BF16](here, v, j->v16 + at);
+    }
 }
 
 static void adamw_pieces(void *ctx, size_t begin, size_t end, int thread)
