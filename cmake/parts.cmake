@@ -4,6 +4,8 @@ find_package(PkgConfig QUIET)
 
 set(SP_LIB_PARTS "")
 set(SP_LIB_DEFS "")
+set(SP_SERVER_PARTS "")
+set(SP_SERVER_DEFS "")
 set(SP_CLI_PARTS "")
 set(SP_CLI_DEFS "")
 
@@ -31,6 +33,8 @@ sp_part(PCRE2 libpcre2-8 LIB)
 sp_part(CBLAS openblas LIB)
 sp_part(MPI ompi-c LIB)
 sp_part(URING liburing LIB)
+sp_part(MICROHTTPD libmicrohttpd SERVER)
+sp_part(SQLITE sqlite3 SERVER)
 sp_part(CURL libcurl CLI)
 sp_part(LIBEDIT libedit CLI)
 

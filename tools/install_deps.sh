@@ -18,6 +18,8 @@ need "pkg-config --exists openblas" libopenblas-dev
 need "pkg-config --exists ompi-c" libopenmpi-dev
 need "command -v mpirun" openmpi-bin
 need "pkg-config --exists liburing" liburing-dev
+need "pkg-config --exists libmicrohttpd" libmicrohttpd-dev
+need "pkg-config --exists sqlite3" libsqlite3-dev
 need "pkg-config --exists libcurl" libcurl4-openssl-dev
 need "pkg-config --exists libedit" libedit-dev
 need "pkg-config --exists cmocka" libcmocka-dev
