@@ -21,12 +21,12 @@ static void add_ffn(sp_cost *cost, const sp_ffn *ffn)
     add_tensor(cost, ffn->down);
 }
 
-/* All experts' matrices of one kind; a token uses its part of them. */
+/* All experts' matrices of one kind, of which w is the first; a token uses its part of them. */
 static void add_experts(sp_cost *cost, const sp_tensor *w)
 {
     if (!w) return;
-    cost->expert_bytes += (double)sp_tensor_rows(w) * (double)w->row_bytes;
-    cost->products += (double)sp_tensor_rows(w) * (double)sp_tensor_cols(w) * cost->n_used / cost->n_experts;
+    cost->expert_bytes += cost->n_experts * (double)sp_tensor_rows(w) * (double)w->row_bytes;
+    cost->products += cost->n_used * (double)sp_tensor_rows(w) * (double)sp_tensor_cols(w);
 }
 
 static void add_layer(sp_cost *cost, const sp_layer *layer)

@@ -30,6 +30,10 @@ run "$SPUTNIK" bench $model -p 0 -n 2 -r 1 --sessions 4 --cache-type f16 --json
 lacks_out memory_share
 # 73728 weights, two operations each; four sessions share a read of their float32 bytes, not of the cache.
 has_out '"bytes_per_token":73856,"int8_ops_per_token":147456'
+# 123392 weights of bfloat16 with three of eight experts, and a cache of 192 bytes; two tokens read 4.875 experts.
+run "$SPUTNIK" bench tests/golden/models/v2-lite -p 0 -n 2 -r 1 --sessions 1,2 --cache-type f16 --json
+has_out '"bytes_per_token":246976,"int8_ops_per_token":246784'
+has_out '"bytes_per_token":135104,"int8_ops_per_token":246784'
 run "$SPUTNIK" bench --machine --disk "$tmp/no-such-file"
 expect_rc 1
 run "$SPUTNIK" bench $model --disk "$tmp/out"
