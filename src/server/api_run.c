@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* Events of jobs into a request's state and, for streams, on to its dialect. No exchange, no engine. Start at sp_run_take(). */
+#include "server/api_run.h"
+
+#include "base/clock.h"
+#include "text/chat_json.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+sp_run *sp_run_create(sp_server *server, sp_exchange *x, const sp_dialect *dialect, const char *model,
+                      size_t n_choices)
+{
+    sp_run *run = sp_calloc(1, sizeof *run);
+    if (!run) return NULL;
+    run->server = server;
+    run->exchange = x;
+    run->dialect = dialect;
+    run->created = (int64_t)time(NULL);
+    run->began = sp_seconds();
+    run->n_logprobs = -1;
+    run->model = sp_strdup(model);
+    run->endpoint = sp_strdup(x ? sp_exchange_path(x) : "");
+    run->choices = sp_calloc(n_choices, sizeof *run->choices);
+    snprintf(run->id, sizeof run->id, "%s%.60s", dialect->id_prefix, x ? sp_exchange_id(x) : "0");
+    if (!run->model || !run->endpoint || !run->choices) {
+        sp_run_destroy(run);
+        return NULL;
+    }
+    run->n_choices = n_choices;
+    for (size_t i = 0; i < n_choices; i++) run->choices[i].index = (int)i;
+    return run;
+}
+
+static void clear_choice(sp_choice *choice)
+{
+    sp_job_release(choice->job);
+    sp_buf_clear(&choice->reasoning);
+    sp_buf_clear(&choice->content);
+    for (size_t i = 0; i < choice->n_calls; i++) {
+        sp_free(choice->calls[i].name);
+        sp_free(choice->calls[i].arguments);
+    }
+    sp_free(choice->calls);
+    sp_free(choice->samples);
+}
+
+void sp_run_destroy(sp_run *run)
+{
+    if (!run) return;
+    for (size_t i = 0; i < run->n_choices; i++) {
+        clear_choice(&run->choices[i]);
+        if (run->echo) sp_free(run->echo[i]);
+    }
+    sp_free(run->echo);
+    sp_free(run->choices);
+    sp_free(run->model);
+    sp_free(run->endpoint);
+    sp_free(run->forced_name);
+    sp_free(run->stop_string);
+    sp_free(run);
+}
+
+sp_run_usage sp_run_usage_of(const sp_run *run)
+{
+    sp_run_usage sum = {0, 0, 0, 0};
+    for (size_t i = 0; i < run->n_choices; i++) {
+        const sp_choice *choice = &run->choices[i];
+        sum.n_reply += choice->usage.n_reply;
+        sum.n_reasoning += choice->usage.n_reasoning;
+        if (choice->shares_prompt) continue;
+        sum.n_prompt += choice->n_prompt;
+        sum.n_cached += choice->usage.n_cached;
+    }
+    return sum;
+}
+
+/* --- calls ---------------------------------------------------------------------------------------------- */
+
+/* Add a call; arguments may be appended to the choice's content instead (NULL). */
+static sp_status add_call(sp_run *run, sp_choice *choice, const char *name, const char *arguments, size_t len,
+                          sp_error *err)
+{
+    if (choice->n_calls == choice->calls_cap) {
+        size_t cap = choice->calls_cap ? choice->calls_cap * 2 : 4;
+        sp_run_call *calls = sp_realloc_array(choice->calls, cap, sizeof *calls);
+        if (!calls) return sp_fail_nomem(err, "tool calls", cap * sizeof *calls);
+        choice->calls = calls;
+        choice->calls_cap = cap;
+    }
+    sp_run_call *call = &choice->calls[choice->n_calls];
+    call->name = sp_strdup(name);
+    call->arguments = sp_strndup(arguments, len);
+    if (!call->name || !call->arguments) {
+        sp_free(call->name);
+        sp_free(call->arguments);
+        return sp_fail_nomem(err, "tool call", len);
+    }
+    snprintf(call->id, sizeof call->id, "%s%016llx%08llx", run->dialect->call_prefix,
+             (unsigned long long)sp_api_random(), (unsigned long long)(sp_api_random() & 0xFFFFFFFF));
+    choice->n_calls++;
+    return SP_OK;
+}
+
+bool sp_choice_calls(const sp_run *run, const sp_choice *choice)
+{
+    (void)run;
+    return choice->n_calls > 0 && (choice->finish == SP_FINISH_END || choice->finish == SP_FINISH_STOP);
+}
+
+static sp_status take_call(sp_run *run, sp_choice *choice, const sp_event *event, const sp_tool_call *call,
+                           sp_buf *out, sp_error *err)
+{
+    bool dropped = run->one_call && choice->n_job_calls > 0;
+    choice->n_job_calls++;
+    if (dropped || !call) return SP_OK;
+    SP_TRY(add_call(run, choice, call->name, event->text, event->len, err));
+    if (!run->stream || !run->dialect->call) return SP_OK;
+    return run->dialect->call(run, choice, choice->n_calls - 1, event->text, event->len, out, err);
+}
+
+/* Content that is the arguments of the call that was forced. */
+static sp_status take_arguments(sp_run *run, sp_choice *choice, const char *text, size_t len, sp_buf *out,
+                                sp_error *err)
+{
+    SP_TRY(sp_buf_append(&choice->content, text, len, err));
+    if (!run->stream || run->forced == SP_FORCED_ANY) return SP_OK;
+    if (choice->n_calls == 0) {
+        SP_TRY(add_call(run, choice, run->forced_name, "", 0, err));
+        SP_TRY(run->dialect->call(run, choice, 0, "", 0, out, err));
+    }
+    return run->dialect->call_text(run, choice, 0, text, len, out, err);
+}
+
+/* The content of a forced call is complete: make the call of it. Content that is no call (a reply that was cut) is a call of no name's. */
+static sp_status end_forced(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
+{
+    const char *text = choice->content.data ? choice->content.data : "";
+    sp_rawjson object = {text, choice->content.len}, name_json, arguments = {"{}", 2};
+    sp_buf name = {NULL, 0, 0};
+    sp_status status = SP_OK;
+    if (run->forced == SP_FORCED_NAMED)
+        return run->stream && choice->n_calls
+                   ? SP_OK
+                   : add_call(run, choice, run->forced_name, text, choice->content.len, err);
+    if (sp_rawjson_put(NULL, object.text, object.len, NULL) == SP_OK &&
+        sp_rawjson_member(object, "name", &name_json)) {
+        sp_rawjson_member(object, "arguments", &arguments);
+        sp_rawjson_string(&name, name_json, &status, err);
+    }
+    if (status == SP_OK && name.len) {
+        status = add_call(run, choice, name.data, arguments.text, arguments.len, err);
+        if (status == SP_OK && run->stream)
+            status =
+                run->dialect->call(run, choice, choice->n_calls - 1, arguments.text, arguments.len, out, err);
+        choice->content.len = 0;
+    } else if (status == SP_OK && run->stream && choice->content.len) {
+        status = run->dialect->text(run, choice, SP_REPLY_CONTENT, choice->content.data, choice->content.len,
+                                    out, err);
+    }
+    sp_buf_clear(&name);
+    return status;
+}
+
+/* --- text and tokens ------------------------------------------------------------------------------------ */
+
+static sp_status take_token(sp_run *run, sp_choice *choice, const sp_event *event, sp_error *err)
+{
+    if (run->n_logprobs < 0 || event->part != SP_REPLY_CONTENT || event->sample.id < 0) return SP_OK;
+    if (run->server->tokenizer && (sp_tokenizer_is_special(run->server->tokenizer, event->sample.id) ||
+                                   sp_tokenizer_is_end(run->server->tokenizer, event->sample.id)))
+        return SP_OK;
+    if (choice->n_samples == choice->samples_cap) {
+        size_t cap = choice->samples_cap ? choice->samples_cap * 2 : 16;
+        sp_sample *samples = sp_realloc_array(choice->samples, cap, sizeof *samples);
+        if (!samples) return sp_fail_nomem(err, "log-probabilities", cap * sizeof *samples);
+        choice->samples = samples;
+        choice->samples_cap = cap;
+    }
+    choice->samples[choice->n_samples++] = event->sample;
+    choice->n_pending++;
+    return SP_OK;
+}
+
+static sp_status take_text(sp_run *run, sp_choice *choice, const sp_event *event, sp_buf *out, sp_error *err)
+{
+    bool content = event->part == SP_REPLY_CONTENT;
+    choice->n_texts++;
+    if (content && run->forced != SP_FORCED_NONE)
+        return take_arguments(run, choice, event->text, event->len, out, err);
+    if (!run->stream) {
+        if (content) choice->n_pending = 0;
+        return sp_buf_append(content ? &choice->content : &choice->reasoning, event->text, event->len, err);
+    }
+    SP_TRY(run->dialect->text(run, choice, event->part, event->text, event->len, out, err));
+    if (content) choice->n_samples = choice->n_pending = 0;
+    return SP_OK;
+}
+
+static sp_status take_done(sp_run *run, sp_choice *choice, const sp_event *event, sp_buf *out, sp_error *err)
+{
+    choice->finish = event->finish;
+    choice->usage = event->usage;
+    if (run->forced != SP_FORCED_NONE) SP_TRY(end_forced(run, choice, out, err));
+    choice->n_samples -= choice->n_pending; /* tokens whose text was withheld */
+    choice->n_pending = 0;
+    choice->is_done = true;
+    run->n_done++;
+    return run->stream && run->dialect->finish ? run->dialect->finish(run, choice, out, err) : SP_OK;
+}
+
+sp_status sp_run_take(sp_run *run, sp_choice *choice, const sp_event *event, const sp_tool_call *call,
+                      sp_buf *out, sp_error *err)
+{
+    if (event->type == SP_EVENT_ERROR) {
+        sp_fault_set(&run->fault, 500, NULL, "engine_error", "the engine failed: %s", event->error.text);
+        return SP_OK;
+    }
+    if (run->stream && !choice->is_started && run->dialect->begin)
+        SP_TRY(run->dialect->begin(run, choice, out, err));
+    choice->is_started = true;
+    switch (event->type) {
+    case SP_EVENT_TOKEN: return take_token(run, choice, event, err);
+    case SP_EVENT_TEXT:
+        return event->part == SP_REPLY_TOOL_CALL ? take_call(run, choice, event, call, out, err)
+                                                 : take_text(run, choice, event, out, err);
+    case SP_EVENT_DONE: return take_done(run, choice, event, out, err);
+    case SP_EVENT_ERROR: break;
+    }
+    return SP_OK;
+}
+
+sp_status sp_run_end(sp_run *run, sp_buf *out, sp_error *err)
+{
+    if (run->fault.status) return run->dialect->fail(run->stream && run->is_started, &run->fault, out, err);
+    return run->stream ? run->dialect->end(run, out, err) : run->dialect->whole(run, out, err);
+}
