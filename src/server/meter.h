@@ -48,6 +48,7 @@ void sp_meter_close(sp_meter *meter); /* accepts NULL */
 sp_status sp_meter_add_key(sp_meter *meter, const sp_key_options *options, char key[SP_KEY_TEXT_CAP],
                            sp_key_info *info, sp_error *err);
 sp_status sp_meter_revoke_key(sp_meter *meter, const char *id_or_name, sp_error *err); /* SP_E_NOT_FOUND */
+/* A callback returns 0 to go on, anything else to end the list; it must not call the meter. */
 typedef int (*sp_key_fn)(void *ctx, const sp_key_info *info);
 sp_status sp_meter_list_keys(sp_meter *meter, sp_key_fn fn, void *ctx, sp_error *err);
 sp_status sp_meter_count_keys(sp_meter *meter, size_t *n, sp_error *err); /* that are not revoked */
@@ -59,7 +60,9 @@ typedef enum sp_admission {
     SP_ADMIT_LIMITED  /* 429: too many requests or tokens this minute */
 } sp_admission;
 
-/* May the owner of `key` ask now? Counts as a request if so. *info is filled unless unknown; *retry_s: when to come back, if limited. */
+/* May the owner of `key` ask now? Counts as a request if so. *info is filled unless unknown; *retry_s: when to come back, if limited.
+ * Limits hold for any 60 seconds; what was counted is forgotten at restart. A budget ends the next request, not one that runs.
+ * Errors: SP_E_IO, also for as long as bookings cannot be written (a full disk): answer 503. */
 sp_status sp_meter_admit(sp_meter *meter, const char *key, sp_admission *admission, sp_key_info *info,
                          double *retry_s, sp_error *err);
 
@@ -73,7 +76,12 @@ typedef struct sp_ledger_row {
     bool cancelled;
 } sp_ledger_row;
 
-/* Durable when it returns; to be called before the end of an answer is sent. */
+/* What tokens cost, in billionths, rounded once (half up). Errors: SP_E_RANGE (prices from 0 to 10^5, counts to 2^32). */
+sp_status sp_meter_cost(int64_t *cost, const sp_price *price, uint64_t n_hit, uint64_t n_miss,
+                        uint64_t n_reply, sp_error *err);
+
+/* Durable when it returns; to be called before the end of an answer is sent. May take a flush of the disk (milliseconds), which
+ * bookings of other threads share. Errors: SP_E_IO (the text tells a full disk), SP_E_RANGE (as sp_meter_cost). */
 sp_status sp_meter_book(sp_meter *meter, const sp_ledger_row *row, sp_error *err);
 
 typedef struct sp_balance {
