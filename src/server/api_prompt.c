@@ -16,7 +16,7 @@ bool sp_format_thinks(sp_chat_format format)
 
 bool sp_api_check_length(const sp_server *server, size_t n_prompt, const char *param, sp_fault *fault)
 {
-    int32_t n_ctx = sp_scheduler_context(server->scheduler);
+    int32_t n_ctx = server->scheduler ? sp_scheduler_context(server->scheduler) : INT32_MAX;
     if (n_prompt <= (size_t)n_ctx) return true;
     return sp_fault_set(fault, 400, param, "context_length_exceeded",
                         "the prompt has %zu tokens, but the context holds %d", n_prompt, (int)n_ctx);

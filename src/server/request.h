@@ -29,47 +29,47 @@ bool sp_fault_nomem(sp_fault *fault);
 /* --- reading members ------------------------------------------------------------------------------------ */
 
 /* Where the reader stands in the document, for the names in faults. */
-typedef struct sp_reader {
+typedef struct sp_intake {
     sp_arena *arena;
     sp_fault *fault;
     char path[96]; /* "messages[2].content" */
-} sp_reader;
+} sp_intake;
 
 typedef struct sp_field sp_field;
 struct sp_field {
     const char *name;
     /* Read a value that is not null into the struct. */
-    bool (*read)(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
+    bool (*read)(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
     size_t offset;   /* of what the readers below fill */
     double min, max; /* of numbers */
 };
 
 /* Read every member of an object by its field; the table ends with a NULL name. A member that is null counts as absent. Faults: not an
  * object, an unknown member (400), what the field's reader says. */
-bool sp_read_members(sp_reader *reader, const sp_json *object, const sp_field *fields, void *target);
+bool sp_read_members(sp_intake *reader, const sp_json *object, const sp_field *fields, void *target);
 
-/* Step into a member or element for the time of a call: `mark` gets what sp_reader_leave needs. */
-size_t sp_reader_enter(sp_reader *reader, const char *name);
-size_t sp_reader_enter_at(sp_reader *reader, size_t i);
-void sp_reader_leave(sp_reader *reader, size_t mark);
+/* Step into a member or element for the time of a call: `mark` gets what sp_intake_leave needs. */
+size_t sp_intake_enter(sp_intake *reader, const char *name);
+size_t sp_intake_enter_at(sp_intake *reader, size_t i);
+void sp_intake_leave(sp_intake *reader, size_t mark);
 
 /* A fault at the place where the reader stands. */
-bool sp_reader_fail(sp_reader *reader, int status, const char *code, const char *fmt, ...) SP_PRINTF(4, 5);
-bool sp_reader_expect(sp_reader *reader, const sp_json *value,
+bool sp_intake_fail(sp_intake *reader, int status, const char *code, const char *fmt, ...) SP_PRINTF(4, 5);
+bool sp_intake_expect(sp_intake *reader, const sp_json *value,
                       sp_json_type type);                            /* 400 if it is of another type */
-void *sp_reader_alloc(sp_reader *reader, size_t count, size_t size); /* zeroed; NULL with a fault */
+void *sp_intake_alloc(sp_intake *reader, size_t count, size_t size); /* zeroed; NULL with a fault */
 /* Text without NUL bytes, borrowed from the document; NULL with a fault. */
-const char *sp_reader_text(sp_reader *reader, const sp_json *value);
+const char *sp_intake_text(sp_intake *reader, const sp_json *value);
 
 /* Readers for tables: double, int64_t, bool, const char *; and for what is accepted and has no effect. */
-bool sp_read_number(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
-bool sp_read_integer(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
-bool sp_read_flag(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
-bool sp_read_text(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
-bool sp_read_ignored(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_number(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_integer(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_flag(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_text(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_ignored(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
 
 /* JSON text of a value, reals in the shortest form that reads back the same; in the arena. NULL with a fault. */
-const char *sp_reader_dump(sp_reader *reader, const sp_json *value);
+const char *sp_intake_dump(sp_intake *reader, const sp_json *value);
 
 /* Parse a body: one JSON object, nested at most SP_RAWJSON_MAX_DEPTH deep, UTF-8. */
 bool sp_request_open(sp_json **root, const char *body, size_t len, sp_fault *fault);
@@ -93,10 +93,10 @@ typedef struct sp_request_common {
 void sp_request_common_init(sp_request_common *common);
 
 /* Custom readers of common fields; `target` is a struct that begins with sp_request_common. */
-bool sp_read_seed(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
-bool sp_read_stop(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
-bool sp_read_logit_bias(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
-bool sp_read_stream_options(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_seed(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_stop(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_logit_bias(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
+bool sp_read_stream_options(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
 
 #define SP_COMMON(member) offsetof(sp_request_common, member)
 
@@ -178,9 +178,9 @@ bool sp_anthropic_request_parse(sp_chat_request *request, const char *body, size
 bool sp_chat_request_check(const sp_chat_request *request, sp_fault *fault);
 
 /* Parts that both dialects fill. */
-bool sp_chat_request_set_effort(sp_reader *reader, sp_chat_request *request, const sp_json *value);
-bool sp_read_thinking(sp_reader *reader, const sp_field *field, const sp_json *value, void *target);
-const char *sp_read_parts(sp_reader *reader,
+bool sp_chat_request_set_effort(sp_intake *reader, sp_chat_request *request, const sp_json *value);
+bool sp_read_thinking(sp_intake *reader, const sp_field *field, const sp_json *value, void *target);
+const char *sp_read_parts(sp_intake *reader,
                           const sp_json *value); /* text or [{"type":"text","text"}]; NULL with a fault */
 
 /* --- plain completions ---------------------------------------------------------------------------------- */
@@ -226,6 +226,6 @@ bool sp_detokenize_request_parse(sp_tokenize_request *request, const char *body,
 void sp_tokenize_request_clear(sp_tokenize_request *request);
 
 /* Ids from a JSON array, each 0 or more. */
-bool sp_read_ids(sp_reader *reader, const sp_json *value, int32_t **ids, size_t *n);
+bool sp_read_ids(sp_intake *reader, const sp_json *value, int32_t **ids, size_t *n);
 
 #endif

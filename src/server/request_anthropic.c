@@ -18,18 +18,18 @@ typedef struct block {
     const sp_json *input;
 } block;
 
-static bool read_parts(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_parts(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     ((block *)target)->content = sp_read_parts(reader, value);
     return ((block *)target)->content != NULL;
 }
 
-static bool read_input(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_input(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     ((block *)target)->input = value;
-    return sp_reader_expect(reader, value, SP_JSON_OBJECT);
+    return sp_intake_expect(reader, value, SP_JSON_OBJECT);
 }
 
 static const sp_field text_fields[] = {{"type", sp_read_text, offsetof(block, type), 0, 0},
@@ -69,12 +69,12 @@ static const struct block_type {
                    {"tool_use", use_fields, false, true},
                    {"tool_result", result_fields, true, false}};
 
-static bool read_block(sp_reader *reader, const sp_json *value, bool assistant, block *b)
+static bool read_block(sp_intake *reader, const sp_json *value, bool assistant, block *b)
 {
     const char *type = sp_json_string(sp_json_get(value, "type"), NULL);
-    if (!sp_reader_expect(reader, value, SP_JSON_OBJECT)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_OBJECT)) return false;
     if (!type)
-        return sp_reader_fail(reader, 400, "missing_required_parameter", "'%s' has no 'type'", reader->path);
+        return sp_intake_fail(reader, 400, "missing_required_parameter", "'%s' has no 'type'", reader->path);
     for (size_t i = 0; i < sizeof block_types / sizeof block_types[0]; i++) {
         const struct block_type *t = &block_types[i];
         if (strcmp(type, t->name) != 0 || !(assistant ? t->in_assistant : t->in_user)) continue;
@@ -84,10 +84,10 @@ static bool read_block(sp_reader *reader, const sp_json *value, bool assistant, 
                         : strcmp(type, "tool_use") == 0    ? b->name && b->input
                         : strcmp(type, "tool_result") == 0 ? b->tool_use_id != NULL
                                                            : true;
-        return is_whole || sp_reader_fail(reader, 400, "missing_required_parameter",
+        return is_whole || sp_intake_fail(reader, 400, "missing_required_parameter",
                                           "'%s' lacks a member of its type '%s'", reader->path, type);
     }
-    return sp_reader_fail(reader, 400, "unsupported_value",
+    return sp_intake_fail(reader, 400, "unsupported_value",
                           "'%s' is of type '%.40s', which is not supported here", reader->path, type);
 }
 
@@ -97,12 +97,12 @@ typedef struct joined {
     size_t len, cap;
 } joined;
 
-static bool append_text(sp_reader *reader, joined *j, const char *text)
+static bool append_text(sp_intake *reader, joined *j, const char *text)
 {
     size_t n = strlen(text);
     if (!j->data || n >= j->cap - j->len) {
         size_t cap = 2 * (j->len + n) + 1;
-        char *data = sp_reader_alloc(reader, cap, 1);
+        char *data = sp_intake_alloc(reader, cap, 1);
         if (!data) return false;
         if (j->len) memcpy(data, j->data, j->len);
         j->data = data;
@@ -127,14 +127,14 @@ static void open_at(open_message *open, sp_message *messages, size_t *n, sp_role
     *open->message = (sp_message){.role = role};
 }
 
-static bool add_text_block(sp_reader *reader, open_message *open, const char *text)
+static bool add_text_block(sp_intake *reader, open_message *open, const char *text)
 {
     if (!append_text(reader, &open->content, text)) return false;
     open->message->content = open->content.data;
     return true;
 }
 
-static bool add_assistant_block(sp_reader *reader, open_message *open, const block *b)
+static bool add_assistant_block(sp_intake *reader, open_message *open, const block *b)
 {
     sp_message *m = open->message;
     if (b->text) return add_text_block(reader, open, b->text);
@@ -144,7 +144,7 @@ static bool add_assistant_block(sp_reader *reader, open_message *open, const blo
         return true;
     }
     if (!b->name) return true; /* redacted thinking */
-    const char *arguments = sp_reader_dump(reader, b->input);
+    const char *arguments = sp_intake_dump(reader, b->input);
     if (!arguments) return false;
     open->calls[m->n_tool_calls++] = (sp_tool_call){b->id, b->name, arguments};
     m->tool_calls = open->calls;
@@ -152,16 +152,16 @@ static bool add_assistant_block(sp_reader *reader, open_message *open, const blo
 }
 
 /* The content of one message into one (assistant) or several of ours: each tool's result is a message, text between them another. */
-static bool read_blocks(sp_reader *reader, const sp_json *value, bool assistant, sp_message *messages,
+static bool read_blocks(sp_intake *reader, const sp_json *value, bool assistant, sp_message *messages,
                         size_t *n)
 {
     size_t n_blocks = sp_json_size(value);
-    open_message open = {.calls = assistant ? sp_reader_alloc(reader, n_blocks, sizeof *open.calls) : NULL};
+    open_message open = {.calls = assistant ? sp_intake_alloc(reader, n_blocks, sizeof *open.calls) : NULL};
     if (assistant && !open.calls) return false;
     if (assistant) open_at(&open, messages, n, SP_ROLE_ASSISTANT);
     for (size_t i = 0; i < n_blocks; i++) {
         block b = {0};
-        size_t mark = sp_reader_enter_at(reader, i);
+        size_t mark = sp_intake_enter_at(reader, i);
         if (!read_block(reader, sp_json_at(value, i), assistant, &b)) return false;
         if (assistant) {
             if (!add_assistant_block(reader, &open, &b)) return false;
@@ -174,7 +174,7 @@ static bool read_blocks(sp_reader *reader, const sp_json *value, bool assistant,
             if (!open.message) open_at(&open, messages, n, SP_ROLE_USER);
             if (!add_text_block(reader, &open, b.text)) return false;
         }
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     if (assistant && !open.message->content && !open.message->n_tool_calls) open.message->content = "";
     return true;
@@ -185,14 +185,14 @@ typedef struct turn_fields {
     const sp_json *content;
 } turn_fields;
 
-static bool keep_value(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool keep_value(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)reader;
     memcpy((char *)target + field->offset, &value, sizeof value);
     return true;
 }
 
-static bool read_turn(sp_reader *reader, const sp_json *value, sp_chat_request *request)
+static bool read_turn(sp_intake *reader, const sp_json *value, sp_chat_request *request)
 {
     static const sp_field fields[] = {{"role", sp_read_text, offsetof(turn_fields, role), 0, 0},
                                       {"content", keep_value, offsetof(turn_fields, content), 0, 0},
@@ -201,12 +201,12 @@ static bool read_turn(sp_reader *reader, const sp_json *value, sp_chat_request *
     if (!sp_read_members(reader, value, fields, &turn)) return false;
     bool assistant = turn.role && strcmp(turn.role, "assistant") == 0;
     if (!assistant && !(turn.role && strcmp(turn.role, "user") == 0))
-        return sp_reader_fail(reader, 400, "invalid_value", "'%s': the role must be user or assistant",
+        return sp_intake_fail(reader, 400, "invalid_value", "'%s': the role must be user or assistant",
                               reader->path);
     if (!turn.content)
-        return sp_reader_fail(reader, 400, "missing_required_parameter", "'%s' has no 'content'",
+        return sp_intake_fail(reader, 400, "missing_required_parameter", "'%s' has no 'content'",
                               reader->path);
-    size_t mark = sp_reader_enter(reader, "content");
+    size_t mark = sp_intake_enter(reader, "content");
     if (sp_json_is(turn.content, SP_JSON_ARRAY)) {
         if (!read_blocks(reader, turn.content, assistant, request->messages, &request->n_messages))
             return false;
@@ -216,28 +216,28 @@ static bool read_turn(sp_reader *reader, const sp_json *value, sp_chat_request *
         request->messages[request->n_messages++] =
             (sp_message){.role = assistant ? SP_ROLE_ASSISTANT : SP_ROLE_USER, .content = text};
     }
-    sp_reader_leave(reader, mark);
+    sp_intake_leave(reader, mark);
     return true;
 }
 
-static bool read_turns(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_turns(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_chat_request *request = target;
     size_t n = sp_json_size(value), cap = 1; /* one for the system's */
-    if (!sp_reader_expect(reader, value, SP_JSON_ARRAY)) return false;
-    if (n == 0) return sp_reader_fail(reader, 400, "invalid_value", "'messages' is empty");
+    if (!sp_intake_expect(reader, value, SP_JSON_ARRAY)) return false;
+    if (n == 0) return sp_intake_fail(reader, 400, "invalid_value", "'messages' is empty");
     for (size_t i = 0; i < n; i++) cap += 1 + sp_json_size(sp_json_get(sp_json_at(value, i), "content"));
-    request->messages = sp_reader_alloc(reader, cap, sizeof *request->messages);
+    request->messages = sp_intake_alloc(reader, cap, sizeof *request->messages);
     if (!request->messages) return false;
     request->n_messages = 1; /* the first place is kept */
     for (size_t i = 0; i < n; i++) {
-        size_t mark = sp_reader_enter_at(reader, i);
+        size_t mark = sp_intake_enter_at(reader, i);
         if (!read_turn(reader, sp_json_at(value, i), request)) return false;
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     if (request->n_messages == 1)
-        return sp_reader_fail(reader, 400, "invalid_value", "'messages' has no content");
+        return sp_intake_fail(reader, 400, "invalid_value", "'messages' has no content");
     request->prefix = request->messages[request->n_messages - 1].role == SP_ROLE_ASSISTANT;
     return true;
 }
@@ -250,9 +250,9 @@ typedef struct tool_fields {
     bool strict;
 } tool_fields;
 
-static bool read_schema(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_schema(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
-    return sp_reader_expect(reader, value, SP_JSON_OBJECT) && keep_value(reader, field, value, target);
+    return sp_intake_expect(reader, value, SP_JSON_OBJECT) && keep_value(reader, field, value, target);
 }
 
 /* One tool in OpenAI's form, appended to the text. */
@@ -269,7 +269,7 @@ static sp_status put_tool(sp_buf *out, const tool_fields *t, const char *schema)
     return sp_buf_puts(out, "}}", NULL);
 }
 
-static bool read_tool(sp_reader *reader, const sp_json *value, sp_request_tool *tool, sp_buf *out)
+static bool read_tool(sp_intake *reader, const sp_json *value, sp_request_tool *tool, sp_buf *out)
 {
     static const sp_field fields[] = {{"type", sp_read_text, offsetof(tool_fields, type), 0, 0},
                                       {"name", sp_read_text, offsetof(tool_fields, name), 0, 0},
@@ -281,48 +281,48 @@ static bool read_tool(sp_reader *reader, const sp_json *value, sp_request_tool *
     tool_fields t = {0};
     const char *type = sp_json_string(sp_json_get(value, "type"), NULL);
     if (type && strcmp(type, "custom") != 0)
-        return sp_reader_fail(reader, 400, "unsupported_value",
+        return sp_intake_fail(reader, 400, "unsupported_value",
                               "'%s' is of type '%.40s', but only 'custom' is supported", reader->path, type);
     if (!sp_read_members(reader, value, fields, &t)) return false;
     if (!t.name || !t.name[0] || !t.schema)
-        return sp_reader_fail(reader, 400, "missing_required_parameter",
+        return sp_intake_fail(reader, 400, "missing_required_parameter",
                               "'%s' needs 'name' and 'input_schema'", reader->path);
-    const char *schema = sp_reader_dump(reader, t.schema);
+    const char *schema = sp_intake_dump(reader, t.schema);
     if (!schema) return false;
     *tool = (sp_request_tool){t.name, schema, t.strict};
     return put_tool(out, &t, schema) == SP_OK || sp_fault_nomem(reader->fault);
 }
 
-static bool read_tool_list(sp_reader *reader, const sp_json *value, sp_chat_request *request, sp_buf *out)
+static bool read_tool_list(sp_intake *reader, const sp_json *value, sp_chat_request *request, sp_buf *out)
 {
     size_t n = sp_json_size(value);
     for (size_t i = 0; i < n; i++) {
-        size_t mark = sp_reader_enter_at(reader, i);
+        size_t mark = sp_intake_enter_at(reader, i);
         if (sp_buf_puts(out, i ? "," : "[", NULL) != SP_OK) return sp_fault_nomem(reader->fault);
         if (!read_tool(reader, sp_json_at(value, i), &request->tool[i], out)) return false;
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     if (n == 0) return true;
     char *text = NULL;
     if (sp_buf_puts(out, "]", NULL) != SP_OK) return sp_fault_nomem(reader->fault);
-    if (!(text = sp_reader_alloc(reader, out->len + 1, 1))) return false;
+    if (!(text = sp_intake_alloc(reader, out->len + 1, 1))) return false;
     memcpy(text, out->data, out->len);
     request->tools = text;
     request->n_tools = n;
     return true;
 }
 
-static bool read_tools(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_tools(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_chat_request *request = target;
     sp_buf out = {NULL, 0, 0};
-    if (!sp_reader_expect(reader, value, SP_JSON_ARRAY)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_ARRAY)) return false;
     if (sp_json_size(value) > SP_REQUEST_TOOLS_MAX)
-        return sp_reader_fail(reader, 422, "invalid_value",
+        return sp_intake_fail(reader, 422, "invalid_value",
                               "'tools' has %zu elements, but at most %d are taken", sp_json_size(value),
                               SP_REQUEST_TOOLS_MAX);
-    request->tool = sp_reader_alloc(reader, sp_json_size(value), sizeof *request->tool);
+    request->tool = sp_intake_alloc(reader, sp_json_size(value), sizeof *request->tool);
     bool good = request->tool && read_tool_list(reader, value, request, &out);
     sp_buf_clear(&out);
     return good;
@@ -333,7 +333,7 @@ typedef struct choice_fields {
     bool one;
 } choice_fields;
 
-static bool read_tool_choice(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_tool_choice(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const char *const types[] = {"auto", "none", "any", "tool"}; /* as sp_tool_choice */
     static const sp_field fields[] = {
@@ -348,10 +348,10 @@ static bool read_tool_choice(sp_reader *reader, const sp_field *field, const sp_
     if (!sp_read_members(reader, value, fields, &c)) return false;
     while (c.type && type < 4 && strcmp(c.type, types[type]) != 0) type++;
     if (!c.type || type == 4)
-        return sp_reader_fail(reader, 400, "invalid_value",
+        return sp_intake_fail(reader, 400, "invalid_value",
                               "'tool_choice.type' must be auto, any, tool or none");
     if (type == SP_TOOL_CHOICE_NAMED && !c.name)
-        return sp_reader_fail(reader, 400, "missing_required_parameter", "'tool_choice.name' is missing");
+        return sp_intake_fail(reader, 400, "missing_required_parameter", "'tool_choice.name' is missing");
     request->tool_choice = (sp_tool_choice)type;
     request->tool_name = c.name;
     request->one_call = c.one;
@@ -360,7 +360,7 @@ static bool read_tool_choice(sp_reader *reader, const sp_field *field, const sp_
 
 /* --- the rest ------------------------------------------------------------------------------------------- */
 
-static bool read_system(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_system(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_chat_request *request = target;
@@ -368,13 +368,13 @@ static bool read_system(sp_reader *reader, const sp_field *field, const sp_json 
     return request->system != NULL;
 }
 
-static bool read_effort(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_effort(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     return sp_chat_request_set_effort(reader, target, value);
 }
 
-static bool read_output_config(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_output_config(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const sp_field fields[] = {{"effort", read_effort, 0, 0, 0}, END_OF_FIELDS};
     (void)field;
@@ -420,7 +420,7 @@ bool sp_anthropic_request_parse(sp_chat_request *request, const char *body, size
     request->arena = sp_arena_create(1 << 14);
     if (!request->arena) return sp_fault_nomem(fault);
     if (!sp_request_open(&request->root, body, len, fault)) return false;
-    sp_reader reader = {request->arena, fault, ""};
+    sp_intake reader = {request->arena, fault, ""};
     if (!sp_read_members(&reader, request->root, anthropic_request_fields, request)) return false;
     place_system(request);
     if (!count_only && request->common.max_tokens < 0)

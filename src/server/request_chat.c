@@ -16,7 +16,7 @@ typedef struct text_part {
 } text_part;
 
 /* Text of one part {"type": "text", "text": ...}; what else exists in the field is refused by name. */
-static const char *read_part(sp_reader *reader, const sp_json *value)
+static const char *read_part(sp_intake *reader, const sp_json *value)
 {
     static const sp_field fields[] = {{"type", sp_read_text, offsetof(text_part, type), 0, 0},
                                       {"text", sp_read_text, offsetof(text_part, text), 0, 0},
@@ -26,41 +26,41 @@ static const char *read_part(sp_reader *reader, const sp_json *value)
     text_part part = {NULL, NULL};
     const char *type = sp_json_string(sp_json_get(value, "type"), NULL);
     if (type && strcmp(type, "text") != 0) {
-        sp_reader_fail(reader, 400, "unsupported_value",
+        sp_intake_fail(reader, 400, "unsupported_value",
                        "'%s' is of type '%.40s', but only text is supported", reader->path, type);
         return NULL;
     }
     if (!sp_read_members(reader, value, fields, &part)) return NULL;
     if (!part.type || !part.text)
-        sp_reader_fail(reader, 400, "missing_required_parameter", "'%s' needs 'type' and 'text'",
+        sp_intake_fail(reader, 400, "missing_required_parameter", "'%s' needs 'type' and 'text'",
                        reader->path);
     return part.type ? part.text : NULL;
 }
 
-const char *sp_read_parts(sp_reader *reader, const sp_json *value)
+const char *sp_read_parts(sp_intake *reader, const sp_json *value)
 {
     sp_buf joined = {NULL, 0, 0};
     char *text = NULL;
     bool good = true;
-    if (sp_json_is(value, SP_JSON_STRING)) return sp_reader_text(reader, value);
+    if (sp_json_is(value, SP_JSON_STRING)) return sp_intake_text(reader, value);
     if (!sp_json_is(value, SP_JSON_ARRAY)) {
-        sp_reader_fail(reader, 400, "invalid_type", "'%s' must be a string or an array of parts",
+        sp_intake_fail(reader, 400, "invalid_type", "'%s' must be a string or an array of parts",
                        reader->path);
         return NULL;
     }
     for (size_t i = 0; good && i < sp_json_size(value); i++) {
-        size_t mark = sp_reader_enter_at(reader, i);
+        size_t mark = sp_intake_enter_at(reader, i);
         const char *part = read_part(reader, sp_json_at(value, i));
         good = part && (sp_buf_puts(&joined, part, NULL) == SP_OK || sp_fault_nomem(reader->fault));
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
-    if (good && (text = sp_reader_alloc(reader, joined.len + 1, 1)) && joined.len)
+    if (good && (text = sp_intake_alloc(reader, joined.len + 1, 1)) && joined.len)
         memcpy(text, joined.data, joined.len);
     sp_buf_clear(&joined);
     return text;
 }
 
-static bool read_content(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_content(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     const char *text = sp_read_parts(reader, value);
     if (text) memcpy((char *)target + field->offset, &text, sizeof text);
@@ -73,7 +73,7 @@ typedef struct call_fields {
     const char *id, *type, *name, *arguments;
 } call_fields;
 
-static bool read_call_function(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_call_function(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const sp_field fields[] = {{"name", sp_read_text, offsetof(call_fields, name), 0, 0},
                                       {"arguments", sp_read_text, offsetof(call_fields, arguments), 0, 0},
@@ -82,7 +82,7 @@ static bool read_call_function(sp_reader *reader, const sp_field *field, const s
     return sp_read_members(reader, value, fields, target);
 }
 
-static bool read_call(sp_reader *reader, const sp_json *value, sp_tool_call *call)
+static bool read_call(sp_intake *reader, const sp_json *value, sp_tool_call *call)
 {
     static const sp_field fields[] = {{"id", sp_read_text, offsetof(call_fields, id), 0, 0},
                                       {"type", sp_read_text, offsetof(call_fields, type), 0, 0},
@@ -92,11 +92,11 @@ static bool read_call(sp_reader *reader, const sp_json *value, sp_tool_call *cal
     call_fields c = {NULL, NULL, NULL, NULL};
     if (!sp_read_members(reader, value, fields, &c)) return false;
     if (c.type && strcmp(c.type, "function") != 0)
-        return sp_reader_fail(reader, 400, "unsupported_value",
+        return sp_intake_fail(reader, 400, "unsupported_value",
                               "'%s' is of type '%.40s', but only 'function' is supported", reader->path,
                               c.type);
     if (!c.name || !c.arguments)
-        return sp_reader_fail(reader, 400, "missing_required_parameter",
+        return sp_intake_fail(reader, 400, "missing_required_parameter",
                               "'%s' needs 'function' with 'name' and 'arguments'", reader->path);
     *call = (sp_tool_call){c.id, c.name, c.arguments};
     return true;
@@ -109,29 +109,29 @@ typedef struct message_fields {
     bool prefix;
 } message_fields;
 
-static bool read_calls(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_calls(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     message_fields *m = target;
-    if (!sp_reader_expect(reader, value, SP_JSON_ARRAY)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_ARRAY)) return false;
     size_t n = sp_json_size(value);
-    m->calls = sp_reader_alloc(reader, n, sizeof *m->calls);
+    m->calls = sp_intake_alloc(reader, n, sizeof *m->calls);
     for (size_t i = 0; m->calls && i < n; i++) {
-        size_t mark = sp_reader_enter_at(reader, i);
+        size_t mark = sp_intake_enter_at(reader, i);
         if (!read_call(reader, sp_json_at(value, i), &m->calls[i])) return false;
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     m->n_calls = n;
     return m->calls != NULL;
 }
 
 /* What clients send back of a reply with no meaning for the prompt: empty or null. */
-static bool read_empty(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_empty(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field, (void)target;
     bool is_empty =
         (sp_json_is(value, SP_JSON_ARRAY) || sp_json_is(value, SP_JSON_OBJECT)) && sp_json_size(value) == 0;
-    return is_empty || sp_reader_fail(reader, 400, "unknown_parameter", "the parameter '%s' is not supported",
+    return is_empty || sp_intake_fail(reader, 400, "unknown_parameter", "the parameter '%s' is not supported",
                                       reader->path);
 }
 
@@ -153,7 +153,7 @@ static bool find_role(const char *name, sp_role *role)
     return false;
 }
 
-static bool check_message(sp_reader *reader, const message_fields *m, sp_role role)
+static bool check_message(sp_intake *reader, const message_fields *m, sp_role role)
 {
     bool is_assistant = role == SP_ROLE_ASSISTANT;
     const char *wrong = !is_assistant && m->n_calls               ? "tool_calls"
@@ -162,18 +162,18 @@ static bool check_message(sp_reader *reader, const message_fields *m, sp_role ro
                         : role != SP_ROLE_TOOL && m->tool_call_id ? "tool_call_id"
                                                                   : NULL;
     if (wrong)
-        return sp_reader_fail(reader, 400, "invalid_value", "'%s': a message of the role '%s' has no '%s'",
+        return sp_intake_fail(reader, 400, "invalid_value", "'%s': a message of the role '%s' has no '%s'",
                               reader->path, m->role, wrong);
     if (!m->content && !m->n_calls && !(m->prefix && m->reasoning))
-        return sp_reader_fail(reader, 400, "missing_required_parameter", "'%s' has no 'content'",
+        return sp_intake_fail(reader, 400, "missing_required_parameter", "'%s' has no 'content'",
                               reader->path);
     if (role == SP_ROLE_TOOL && !m->tool_call_id)
-        return sp_reader_fail(reader, 400, "missing_required_parameter", "'%s' has no 'tool_call_id'",
+        return sp_intake_fail(reader, 400, "missing_required_parameter", "'%s' has no 'tool_call_id'",
                               reader->path);
     return true;
 }
 
-static bool read_message(sp_reader *reader, const sp_json *value, sp_message *message, bool *prefix)
+static bool read_message(sp_intake *reader, const sp_json *value, sp_message *message, bool *prefix)
 {
     static const sp_field fields[] = {
         {"role", sp_read_text, offsetof(message_fields, role), 0, 0},
@@ -192,9 +192,9 @@ static bool read_message(sp_reader *reader, const sp_json *value, sp_message *me
     sp_role role;
     if (!sp_read_members(reader, value, fields, &m)) return false;
     if (!m.role)
-        return sp_reader_fail(reader, 400, "missing_required_parameter", "'%s' has no 'role'", reader->path);
+        return sp_intake_fail(reader, 400, "missing_required_parameter", "'%s' has no 'role'", reader->path);
     if (!find_role(m.role, &role))
-        return sp_reader_fail(reader, 400, "invalid_value",
+        return sp_intake_fail(reader, 400, "invalid_value",
                               "'%s': the role '%.40s' is not one of system, user, assistant, tool",
                               reader->path, m.role);
     if (!check_message(reader, &m, role)) return false;
@@ -203,22 +203,22 @@ static bool read_message(sp_reader *reader, const sp_json *value, sp_message *me
     return true;
 }
 
-static bool read_messages(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_messages(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_chat_request *request = target;
-    if (!sp_reader_expect(reader, value, SP_JSON_ARRAY)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_ARRAY)) return false;
     size_t n = sp_json_size(value);
-    if (n == 0) return sp_reader_fail(reader, 400, "invalid_value", "'messages' is empty");
-    request->messages = sp_reader_alloc(reader, n, sizeof *request->messages);
+    if (n == 0) return sp_intake_fail(reader, 400, "invalid_value", "'messages' is empty");
+    request->messages = sp_intake_alloc(reader, n, sizeof *request->messages);
     if (!request->messages) return false;
     for (size_t i = 0; i < n; i++) {
-        size_t mark = sp_reader_enter_at(reader, i);
+        size_t mark = sp_intake_enter_at(reader, i);
         if (request->prefix)
-            return sp_reader_fail(reader, 400, "invalid_value", "only the last message can have 'prefix'");
+            return sp_intake_fail(reader, 400, "invalid_value", "only the last message can have 'prefix'");
         if (!read_message(reader, sp_json_at(value, i), &request->messages[i], &request->prefix))
             return false;
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     request->n_messages = n;
     return true;
@@ -232,16 +232,16 @@ typedef struct tool_fields {
     bool has_function, strict;
 } tool_fields;
 
-static bool read_parameters(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_parameters(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     tool_fields *t = target;
-    if (!sp_reader_expect(reader, value, SP_JSON_OBJECT)) return false;
-    t->parameters = sp_reader_dump(reader, value);
+    if (!sp_intake_expect(reader, value, SP_JSON_OBJECT)) return false;
+    t->parameters = sp_intake_dump(reader, value);
     return t->parameters != NULL;
 }
 
-static bool read_function(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_function(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const sp_field fields[] = {{"name", sp_read_text, offsetof(tool_fields, name), 0, 0},
                                       {"description", sp_read_text, offsetof(tool_fields, description), 0, 0},
@@ -253,7 +253,7 @@ static bool read_function(sp_reader *reader, const sp_field *field, const sp_jso
     return sp_read_members(reader, value, fields, target);
 }
 
-static bool read_tool(sp_reader *reader, const sp_json *value, sp_request_tool *tool)
+static bool read_tool(sp_intake *reader, const sp_json *value, sp_request_tool *tool)
 {
     static const sp_field fields[] = {{"type", sp_read_text, offsetof(tool_fields, type), 0, 0},
                                       {"function", read_function, 0, 0, 0},
@@ -261,35 +261,35 @@ static bool read_tool(sp_reader *reader, const sp_json *value, sp_request_tool *
     tool_fields t = {0};
     const char *type = sp_json_string(sp_json_get(value, "type"), NULL);
     if (type && strcmp(type, "function") != 0)
-        return sp_reader_fail(reader, 400, "unsupported_value",
+        return sp_intake_fail(reader, 400, "unsupported_value",
                               "'%s' is of type '%.40s', but only 'function' is supported", reader->path,
                               type);
     if (!sp_read_members(reader, value, fields, &t)) return false;
     if (!t.type || !t.has_function || !t.name || !t.name[0])
-        return sp_reader_fail(reader, 400, "missing_required_parameter",
+        return sp_intake_fail(reader, 400, "missing_required_parameter",
                               "'%s' needs 'type' and a 'function' with a 'name'", reader->path);
     *tool = (sp_request_tool){t.name, t.parameters, t.strict};
     return true;
 }
 
-static bool read_tools(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_tools(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_chat_request *request = target;
-    if (!sp_reader_expect(reader, value, SP_JSON_ARRAY)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_ARRAY)) return false;
     size_t n = sp_json_size(value);
     if (n > SP_REQUEST_TOOLS_MAX)
-        return sp_reader_fail(reader, 422, "invalid_value",
+        return sp_intake_fail(reader, 422, "invalid_value",
                               "'tools' has %zu elements, but at most %d are taken", n, SP_REQUEST_TOOLS_MAX);
-    request->tool = sp_reader_alloc(reader, n, sizeof *request->tool);
+    request->tool = sp_intake_alloc(reader, n, sizeof *request->tool);
     if (!request->tool) return false;
     for (size_t i = 0; i < n; i++) {
-        size_t mark = sp_reader_enter_at(reader, i);
+        size_t mark = sp_intake_enter_at(reader, i);
         if (!read_tool(reader, sp_json_at(value, i), &request->tool[i])) return false;
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     request->n_tools = n;
-    if (n) request->tools = sp_reader_dump(reader, value);
+    if (n) request->tools = sp_intake_dump(reader, value);
     return n == 0 || request->tools;
 }
 
@@ -297,7 +297,7 @@ typedef struct choice_fields {
     const char *type, *name;
 } choice_fields;
 
-static bool read_choice_function(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_choice_function(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const sp_field fields[] = {{"name", sp_read_text, offsetof(choice_fields, name), 0, 0},
                                       END_OF_FIELDS};
@@ -305,7 +305,7 @@ static bool read_choice_function(sp_reader *reader, const sp_field *field, const
     return sp_read_members(reader, value, fields, target);
 }
 
-static bool read_tool_choice(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_tool_choice(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const char *const words[] = {"auto", "none", "required"}; /* as sp_tool_choice */
     static const sp_field fields[] = {{"type", sp_read_text, offsetof(choice_fields, type), 0, 0},
@@ -321,12 +321,12 @@ static bool read_tool_choice(sp_reader *reader, const sp_field *field, const sp_
         return true;
     }
     if (word)
-        return sp_reader_fail(reader, 400, "invalid_value",
+        return sp_intake_fail(reader, 400, "invalid_value",
                               "'tool_choice' is '%.40s', but must be none, auto, required or a function",
                               word);
     if (!sp_read_members(reader, value, fields, &c)) return false;
     if (!c.type || strcmp(c.type, "function") != 0 || !c.name)
-        return sp_reader_fail(
+        return sp_intake_fail(
             reader, 400, "invalid_value",
             "'tool_choice' must be {\"type\": \"function\", \"function\": {\"name\": ...}}");
     request->tool_choice = SP_TOOL_CHOICE_NAMED;
@@ -334,10 +334,10 @@ static bool read_tool_choice(sp_reader *reader, const sp_field *field, const sp_
     return true;
 }
 
-static bool read_parallel(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_parallel(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
-    if (!sp_reader_expect(reader, value, SP_JSON_BOOL)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_BOOL)) return false;
     ((sp_chat_request *)target)->one_call = !sp_json_bool(value, true);
     return true;
 }
@@ -349,16 +349,16 @@ typedef struct format_fields {
     bool has_schema, strict;
 } format_fields;
 
-static bool read_schema(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_schema(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     format_fields *f = target;
-    if (!sp_json_is(value, SP_JSON_BOOL) && !sp_reader_expect(reader, value, SP_JSON_OBJECT)) return false;
-    f->schema = sp_reader_dump(reader, value);
+    if (!sp_json_is(value, SP_JSON_BOOL) && !sp_intake_expect(reader, value, SP_JSON_OBJECT)) return false;
+    f->schema = sp_intake_dump(reader, value);
     return f->schema != NULL;
 }
 
-static bool read_json_schema(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_json_schema(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const sp_field fields[] = {
         {"name", sp_read_text, offsetof(format_fields, name), 0, 0},
@@ -370,7 +370,7 @@ static bool read_json_schema(sp_reader *reader, const sp_field *field, const sp_
     return sp_read_members(reader, value, fields, target);
 }
 
-static bool read_response_format(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_response_format(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const char *const types[] = {"text", "json_object", "json_schema"}; /* as sp_response_format */
     static const sp_field fields[] = {{"type", sp_read_text, offsetof(format_fields, type), 0, 0},
@@ -383,10 +383,10 @@ static bool read_response_format(sp_reader *reader, const sp_field *field, const
     if (!sp_read_members(reader, value, fields, &f)) return false;
     while (f.type && type < 3 && strcmp(f.type, types[type]) != 0) type++;
     if (!f.type || type == 3)
-        return sp_reader_fail(reader, 400, "invalid_value",
+        return sp_intake_fail(reader, 400, "invalid_value",
                               "'response_format.type' must be text, json_object or json_schema");
     if (type == SP_RESPONSE_JSON_SCHEMA && !f.schema)
-        return sp_reader_fail(reader, 400, "missing_required_parameter",
+        return sp_intake_fail(reader, 400, "missing_required_parameter",
                               "'response_format.json_schema.schema' is missing");
     request->response_format = (sp_response_format)type;
     request->schema = f.schema;
@@ -400,7 +400,7 @@ typedef struct thinking_fields {
     int64_t budget;
 } thinking_fields;
 
-bool sp_read_thinking(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_thinking(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const sp_field fields[] = {
         {"type", sp_read_text, offsetof(thinking_fields, type), 0, 0},
@@ -412,7 +412,7 @@ bool sp_read_thinking(sp_reader *reader, const sp_field *field, const sp_json *v
     if (!sp_read_members(reader, value, fields, &t)) return false;
     bool on = t.type && (strcmp(t.type, "enabled") == 0 || strcmp(t.type, "adaptive") == 0);
     if (!on && !(t.type && strcmp(t.type, "disabled") == 0))
-        return sp_reader_fail(reader, 400, "invalid_value", "'thinking.type' must be enabled or disabled");
+        return sp_intake_fail(reader, 400, "invalid_value", "'thinking.type' must be enabled or disabled");
     request->think = on ? SP_THINK_ON : SP_THINK_OFF;
     if (on) request->think_param = "thinking";
     if (t.budget >= 0) request->think_budget = t.budget;
@@ -434,11 +434,11 @@ static int64_t effort_budget(const sp_json *value)
     return budget >= 0 ? budget : -2;
 }
 
-bool sp_chat_request_set_effort(sp_reader *reader, sp_chat_request *request, const sp_json *value)
+bool sp_chat_request_set_effort(sp_intake *reader, sp_chat_request *request, const sp_json *value)
 {
     int64_t budget = effort_budget(value);
     if (budget == -2)
-        return sp_reader_fail(reader, 400, "invalid_value",
+        return sp_intake_fail(reader, 400, "invalid_value",
                               "'%s' must be none, minimal, low, medium, high or a number of tokens",
                               reader->path);
     if (budget == 0) request->think = SP_THINK_OFF;
@@ -448,7 +448,7 @@ bool sp_chat_request_set_effort(sp_reader *reader, sp_chat_request *request, con
     return true;
 }
 
-static bool read_effort(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_effort(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     return sp_chat_request_set_effort(reader, target, value);
@@ -522,7 +522,7 @@ bool sp_chat_request_parse(sp_chat_request *request, const char *body, size_t le
     request->arena = sp_arena_create(1 << 14);
     if (!request->arena) return sp_fault_nomem(fault);
     if (!sp_request_open(&request->root, body, len, fault)) return false;
-    sp_reader reader = {request->arena, fault, ""};
+    sp_intake reader = {request->arena, fault, ""};
     if (!sp_read_members(&reader, request->root, chat_fields, request)) return false;
     if (request->logprobs) request->common.n_logprobs = request->top_logprobs > 0 ? request->top_logprobs : 0;
     return sp_chat_request_check(request, fault);

@@ -21,71 +21,71 @@ void sp_request_common_init(sp_request_common *c)
                              .n_logprobs = -1};
 }
 
-bool sp_read_seed(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_seed(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_request_common *c = target;
-    if (!sp_reader_expect(reader, value, SP_JSON_INT)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_INT)) return false;
     c->seed = sp_json_int(value, 0);
     c->has_seed = true;
     return true;
 }
 
-bool sp_read_stop(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_stop(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_request_common *c = target;
     bool one = sp_json_is(value, SP_JSON_STRING);
     size_t n = one ? 1 : sp_json_size(value);
     if (!one && !sp_json_is(value, SP_JSON_ARRAY))
-        return sp_reader_fail(reader, 400, "invalid_type", "'%s' must be a string or an array of strings",
+        return sp_intake_fail(reader, 400, "invalid_type", "'%s' must be a string or an array of strings",
                               reader->path);
     if (n > SP_REQUEST_STOPS_MAX)
-        return sp_reader_fail(reader, 422, "invalid_value", "'%s' has %zu strings, but at most %d are taken",
+        return sp_intake_fail(reader, 422, "invalid_value", "'%s' has %zu strings, but at most %d are taken",
                               reader->path, n, SP_REQUEST_STOPS_MAX);
-    c->stop = sp_reader_alloc(reader, n, sizeof *c->stop);
+    c->stop = sp_intake_alloc(reader, n, sizeof *c->stop);
     if (!c->stop) return false;
     for (size_t i = 0; i < n; i++) {
-        size_t mark = one ? strlen(reader->path) : sp_reader_enter_at(reader, i);
-        c->stop[i] = sp_reader_text(reader, one ? value : sp_json_at(value, i));
+        size_t mark = one ? strlen(reader->path) : sp_intake_enter_at(reader, i);
+        c->stop[i] = sp_intake_text(reader, one ? value : sp_json_at(value, i));
         if (!c->stop[i]) return false;
         if (!c->stop[i][0])
-            return sp_reader_fail(reader, 422, "invalid_value", "'%s' is empty", reader->path);
-        sp_reader_leave(reader, mark);
+            return sp_intake_fail(reader, 422, "invalid_value", "'%s' is empty", reader->path);
+        sp_intake_leave(reader, mark);
     }
     c->n_stop = n;
     return true;
 }
 
 /* {"1234": -100, ...}: token ids as text */
-bool sp_read_logit_bias(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_logit_bias(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_request_common *c = target;
     void *iter = NULL;
     const char *key;
     const sp_json *member;
-    if (!sp_reader_expect(reader, value, SP_JSON_OBJECT)) return false;
-    c->bias = sp_reader_alloc(reader, sp_json_size(value), sizeof *c->bias);
+    if (!sp_intake_expect(reader, value, SP_JSON_OBJECT)) return false;
+    c->bias = sp_intake_alloc(reader, sp_json_size(value), sizeof *c->bias);
     if (!c->bias) return false;
     while (sp_json_next(value, &iter, &key, &member)) {
         char *end = NULL;
-        size_t mark = sp_reader_enter(reader, key);
+        size_t mark = sp_intake_enter(reader, key);
         long id = key[0] >= '0' && key[0] <= '9' ? strtol(key, &end, 10) : -1;
         double bias = sp_json_real(member, NAN);
         if (id < 0 || id > INT32_MAX || *end)
-            return sp_reader_fail(reader, 400, "invalid_value", "'%s' is no token id", reader->path);
-        if (isnan(bias)) return sp_reader_expect(reader, member, SP_JSON_REAL);
+            return sp_intake_fail(reader, 400, "invalid_value", "'%s' is no token id", reader->path);
+        if (isnan(bias)) return sp_intake_expect(reader, member, SP_JSON_REAL);
         if (bias < -100 || bias > 100)
-            return sp_reader_fail(reader, 422, "invalid_value", "'%s' is %g, but must be from -100 to 100",
+            return sp_intake_fail(reader, 422, "invalid_value", "'%s' is %g, but must be from -100 to 100",
                                   reader->path, bias);
         c->bias[c->n_bias++] = (sp_logit_bias){(int32_t)id, (float)bias};
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     return true;
 }
 
-bool sp_read_stream_options(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_stream_options(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     static const sp_field fields[] = {{"include_usage", sp_read_flag, SP_COMMON(include_usage), 0, 0},
                                       {"include_obfuscation", sp_read_ignored, 0, 0, 0},
@@ -96,23 +96,23 @@ bool sp_read_stream_options(sp_reader *reader, const sp_field *field, const sp_j
 
 /* --- plain completions ---------------------------------------------------------------------------------- */
 
-static bool read_prompt(sp_reader *reader, const sp_json *value, sp_prompt *prompt)
+static bool read_prompt(sp_intake *reader, const sp_json *value, sp_prompt *prompt)
 {
     if (sp_json_is(value, SP_JSON_STRING)) {
         prompt->text = sp_json_string(value, &prompt->len);
         return true;
     }
     if (!sp_json_is(value, SP_JSON_ARRAY))
-        return sp_reader_fail(reader, 400, "invalid_type", "'%s' must be a string or an array of token ids",
+        return sp_intake_fail(reader, 400, "invalid_type", "'%s' must be a string or an array of token ids",
                               reader->path);
     if (!sp_read_ids(reader, value, &prompt->ids, &prompt->n_ids)) return false;
     if (prompt->n_ids == 0)
-        return sp_reader_fail(reader, 400, "invalid_value", "'%s' is empty", reader->path);
+        return sp_intake_fail(reader, 400, "invalid_value", "'%s' is empty", reader->path);
     return true;
 }
 
 /* A string, an array of ids, or an array of such. */
-static bool read_prompts(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_prompts(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_text_request *request = target;
@@ -120,14 +120,14 @@ static bool read_prompts(sp_reader *reader, const sp_field *field, const sp_json
     bool many = sp_json_is(first, SP_JSON_STRING) || sp_json_is(first, SP_JSON_ARRAY);
     size_t n = many ? sp_json_size(value) : 1;
     if (n > SP_REQUEST_PROMPTS_MAX)
-        return sp_reader_fail(reader, 422, "invalid_value", "'%s' has %zu prompts, but at most %d are taken",
+        return sp_intake_fail(reader, 422, "invalid_value", "'%s' has %zu prompts, but at most %d are taken",
                               reader->path, n, SP_REQUEST_PROMPTS_MAX);
-    request->prompts = sp_reader_alloc(reader, n, sizeof *request->prompts);
+    request->prompts = sp_intake_alloc(reader, n, sizeof *request->prompts);
     if (!request->prompts) return false;
     for (size_t i = 0; i < n; i++) {
-        size_t mark = many ? sp_reader_enter_at(reader, i) : strlen(reader->path);
+        size_t mark = many ? sp_intake_enter_at(reader, i) : strlen(reader->path);
         if (!read_prompt(reader, many ? sp_json_at(value, i) : value, &request->prompts[i])) return false;
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     request->n_prompts = n;
     return true;
@@ -171,7 +171,7 @@ bool sp_text_request_parse(sp_text_request *request, const char *body, size_t le
     request->arena = sp_arena_create(1 << 12);
     if (!request->arena) return sp_fault_nomem(fault);
     if (!sp_request_open(&request->root, body, len, fault)) return false;
-    sp_reader reader = {request->arena, fault, ""};
+    sp_intake reader = {request->arena, fault, ""};
     return sp_read_members(&reader, request->root, fields, request) && check_text_request(request, fault);
 }
 
@@ -184,7 +184,7 @@ void sp_text_request_clear(sp_text_request *request)
 
 /* --- tokens --------------------------------------------------------------------------------------------- */
 
-static bool read_tokens(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+static bool read_tokens(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)field;
     sp_tokenize_request *request = target;
@@ -198,7 +198,7 @@ static bool parse_tokens(sp_tokenize_request *request, const char *body, size_t 
     request->arena = sp_arena_create(1 << 12);
     if (!request->arena) return sp_fault_nomem(fault);
     if (!sp_request_open(&request->root, body, len, fault)) return false;
-    sp_reader reader = {request->arena, fault, ""};
+    sp_intake reader = {request->arena, fault, ""};
     return sp_read_members(&reader, request->root, fields, request);
 }
 

@@ -44,7 +44,7 @@ bool sp_fault_nomem(sp_fault *fault)
 
 /* --- the place ------------------------------------------------------------------------------------------ */
 
-size_t sp_reader_enter(sp_reader *reader, const char *name)
+size_t sp_intake_enter(sp_intake *reader, const char *name)
 {
     size_t mark = strlen(reader->path), cap = sizeof reader->path - mark;
     /* names of unknown members may be any text: a fault shows their beginning */
@@ -52,19 +52,19 @@ size_t sp_reader_enter(sp_reader *reader, const char *name)
     return mark;
 }
 
-size_t sp_reader_enter_at(sp_reader *reader, size_t i)
+size_t sp_intake_enter_at(sp_intake *reader, size_t i)
 {
     size_t mark = strlen(reader->path);
     snprintf(reader->path + mark, sizeof reader->path - mark, "[%zu]", i);
     return mark;
 }
 
-void sp_reader_leave(sp_reader *reader, size_t mark)
+void sp_intake_leave(sp_intake *reader, size_t mark)
 {
     reader->path[mark] = '\0';
 }
 
-bool sp_reader_fail(sp_reader *reader, int status, const char *code, const char *fmt, ...)
+bool sp_intake_fail(sp_intake *reader, int status, const char *code, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -73,14 +73,14 @@ bool sp_reader_fail(sp_reader *reader, int status, const char *code, const char 
     return false;
 }
 
-bool sp_reader_expect(sp_reader *reader, const sp_json *value, sp_json_type type)
+bool sp_intake_expect(sp_intake *reader, const sp_json *value, sp_json_type type)
 {
     if (sp_json_is(value, type)) return true;
-    return sp_reader_fail(reader, 400, "invalid_type", "'%s' must be %s, not %s", reader->path,
+    return sp_intake_fail(reader, 400, "invalid_type", "'%s' must be %s, not %s", reader->path,
                           type_names[type], type_names[sp_json_typeof(value)]);
 }
 
-void *sp_reader_alloc(sp_reader *reader, size_t count, size_t size)
+void *sp_intake_alloc(sp_intake *reader, size_t count, size_t size)
 {
     size_t n_bytes;
     void *ptr =
@@ -93,19 +93,19 @@ void *sp_reader_alloc(sp_reader *reader, size_t count, size_t size)
     return ptr;
 }
 
-const char *sp_reader_text(sp_reader *reader, const sp_json *value)
+const char *sp_intake_text(sp_intake *reader, const sp_json *value)
 {
     size_t len = 0;
-    if (!sp_reader_expect(reader, value, SP_JSON_STRING)) return NULL;
+    if (!sp_intake_expect(reader, value, SP_JSON_STRING)) return NULL;
     const char *text = sp_json_string(value, &len);
     if (strlen(text) == len) return text;
-    sp_reader_fail(reader, 400, "invalid_value", "'%s' holds a NUL character", reader->path);
+    sp_intake_fail(reader, 400, "invalid_value", "'%s' holds a NUL character", reader->path);
     return NULL;
 }
 
 /* --- members -------------------------------------------------------------------------------------------- */
 
-static bool fail_unknown(sp_reader *reader, const char *key, const sp_field *fields)
+static bool fail_unknown(sp_intake *reader, const char *key, const sp_field *fields)
 {
     const char *near = NULL;
     size_t best = 3; /* two letters may differ */
@@ -113,30 +113,30 @@ static bool fail_unknown(sp_reader *reader, const char *key, const sp_field *fie
         size_t distance = sp_word_distance(key, field->name);
         if (distance < best) best = distance, near = field->name;
     }
-    size_t mark = sp_reader_enter(reader, key);
-    sp_reader_fail(reader, 400, "unknown_parameter", "the parameter '%s' is not supported%s%s%s",
+    size_t mark = sp_intake_enter(reader, key);
+    sp_intake_fail(reader, 400, "unknown_parameter", "the parameter '%s' is not supported%s%s%s",
                    reader->path, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    sp_reader_leave(reader, mark);
+    sp_intake_leave(reader, mark);
     return false;
 }
 
-bool sp_read_members(sp_reader *reader, const sp_json *object, const sp_field *fields, void *target)
+bool sp_read_members(sp_intake *reader, const sp_json *object, const sp_field *fields, void *target)
 {
     void *iter = NULL;
     const char *key;
     const sp_json *value;
     if (!sp_json_is(object, SP_JSON_OBJECT)) {
-        if (reader->path[0]) return sp_reader_expect(reader, object, SP_JSON_OBJECT);
-        return sp_reader_fail(reader, 400, "invalid_json", "the body must be a JSON object");
+        if (reader->path[0]) return sp_intake_expect(reader, object, SP_JSON_OBJECT);
+        return sp_intake_fail(reader, 400, "invalid_json", "the body must be a JSON object");
     }
     while (sp_json_next(object, &iter, &key, &value)) {
         const sp_field *field = fields;
         while (field->name && strcmp(field->name, key) != 0) field++;
         if (!field->name) return fail_unknown(reader, key, fields);
         if (sp_json_typeof(value) == SP_JSON_NULL) continue;
-        size_t mark = sp_reader_enter(reader, key);
+        size_t mark = sp_intake_enter(reader, key);
         if (!field->read(reader, field, value, target)) return false;
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     return true;
 }
@@ -146,65 +146,65 @@ static void *field_of(const sp_field *field, void *target)
     return (char *)target + field->offset;
 }
 
-static bool check_range(sp_reader *reader, const sp_field *field, double number)
+static bool check_range(sp_intake *reader, const sp_field *field, double number)
 {
     if (number >= field->min && number <= field->max) return true;
-    return sp_reader_fail(reader, 422, "invalid_value", "'%s' is %g, but must be from %.10g to %.10g",
+    return sp_intake_fail(reader, 422, "invalid_value", "'%s' is %g, but must be from %.10g to %.10g",
                           reader->path, number, field->min, field->max);
 }
 
-bool sp_read_number(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_number(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     double number = sp_json_real(value, NAN);
-    if (isnan(number)) return sp_reader_expect(reader, value, SP_JSON_REAL);
+    if (isnan(number)) return sp_intake_expect(reader, value, SP_JSON_REAL);
     if (!check_range(reader, field, number)) return false;
     memcpy(field_of(field, target), &number, sizeof number);
     return true;
 }
 
-bool sp_read_integer(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_integer(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     int64_t number = sp_json_int(value, INT64_MIN);
-    if (number == INT64_MIN) return sp_reader_expect(reader, value, SP_JSON_INT);
+    if (number == INT64_MIN) return sp_intake_expect(reader, value, SP_JSON_INT);
     if (!check_range(reader, field, (double)number)) return false;
     memcpy(field_of(field, target), &number, sizeof number);
     return true;
 }
 
-bool sp_read_flag(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_flag(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
-    if (!sp_reader_expect(reader, value, SP_JSON_BOOL)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_BOOL)) return false;
     bool flag = sp_json_bool(value, false);
     memcpy(field_of(field, target), &flag, sizeof flag);
     return true;
 }
 
-bool sp_read_text(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_text(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
-    const char *text = sp_reader_text(reader, value);
+    const char *text = sp_intake_text(reader, value);
     if (text) memcpy(field_of(field, target), &text, sizeof text);
     return text != NULL;
 }
 
-bool sp_read_ignored(sp_reader *reader, const sp_field *field, const sp_json *value, void *target)
+bool sp_read_ignored(sp_intake *reader, const sp_field *field, const sp_json *value, void *target)
 {
     (void)reader, (void)field, (void)value, (void)target;
     return true;
 }
 
-bool sp_read_ids(sp_reader *reader, const sp_json *value, int32_t **ids, size_t *n)
+bool sp_read_ids(sp_intake *reader, const sp_json *value, int32_t **ids, size_t *n)
 {
-    if (!sp_reader_expect(reader, value, SP_JSON_ARRAY)) return false;
+    if (!sp_intake_expect(reader, value, SP_JSON_ARRAY)) return false;
     *n = sp_json_size(value);
-    *ids = sp_reader_alloc(reader, *n, sizeof **ids);
+    *ids = sp_intake_alloc(reader, *n, sizeof **ids);
     if (!*ids) return false;
     for (size_t i = 0; i < *n; i++) {
-        size_t mark = sp_reader_enter_at(reader, i);
+        size_t mark = sp_intake_enter_at(reader, i);
         int64_t id = sp_json_int(sp_json_at(value, i), -1);
         if (id < 0 || id > INT32_MAX)
-            return sp_reader_fail(reader, 400, "invalid_value", "'%s' is no token id", reader->path);
+            return sp_intake_fail(reader, 400, "invalid_value", "'%s' is no token id", reader->path);
         (*ids)[i] = (int32_t)id;
-        sp_reader_leave(reader, mark);
+        sp_intake_leave(reader, mark);
     }
     return true;
 }
@@ -254,13 +254,13 @@ static sp_status put_value(sp_buf *buf, const sp_json *value)
     return sp_buf_puts(buf, "}", NULL);
 }
 
-const char *sp_reader_dump(sp_reader *reader, const sp_json *value)
+const char *sp_intake_dump(sp_intake *reader, const sp_json *value)
 {
     sp_buf buf = {NULL, 0, 0};
     char *copy = NULL;
     if (put_value(&buf, value) != SP_OK)
         sp_fault_nomem(reader->fault);
-    else if ((copy = sp_reader_alloc(reader, buf.len + 1, 1)))
+    else if ((copy = sp_intake_alloc(reader, buf.len + 1, 1)))
         memcpy(copy, buf.data, buf.len);
     sp_buf_clear(&buf);
     return copy;
