@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: MIT */
+/* Replies of the API: what events of jobs become in each dialect, as a stream and as one body; prompts of conversations with prefixes and
+ * forced calls. No engine, no socket. */
+#include "chat_testing.h"
+
+#include "server/api_run.h"
+
+static sp_server make_server(const sp_tokenizer *tokenizer, sp_chat_format format)
+{
+    sp_server server = {.tokenizer = tokenizer, .format = format, .name = "m", .fingerprint = "fp_1"};
+    sp_generate_options generate = SP_GENERATE_OPTIONS_DEFAULTS;
+    server.options.generate = generate;
+    return server;
+}
+
+static sp_run *make_run(sp_server *server, const sp_dialect *dialect, size_t n, bool stream)
+{
+    sp_run *run = sp_run_create(server, NULL, dialect, "m", n);
+    assert_non_null(run);
+    run->created = 7;
+    run->stream = stream;
+    run->thinks = sp_format_thinks(server->format);
+    for (size_t i = 0; i < n; i++) {
+        run->choices[i].n_prompt = 100;
+        run->choices[i].shares_prompt = i > 0;
+    }
+    return run;
+}
+
+static void take(sp_run *run, size_t i, const sp_event *event, const char *name, sp_buf *out)
+{
+    sp_error err = SP_ERROR_NONE;
+    sp_tool_call call = {NULL, name, event->text};
+    assert_ok(sp_run_take(run, &run->choices[i], event, name ? &call : NULL, out, &err), err);
+}
+
+static void say(sp_run *run, size_t i, sp_reply_part part, const char *text, sp_buf *out)
+{
+    sp_event event = {
+        .type = SP_EVENT_TEXT, .part = part, .text = (char *)(uintptr_t)text, .len = strlen(text)};
+    take(run, i, &event, part == SP_REPLY_TOOL_CALL ? "f" : NULL, out);
+}
+
+static void finish(sp_run *run, size_t i, sp_finish how, sp_buf *out)
+{
+    sp_event event = {.type = SP_EVENT_DONE,
+                      .finish = how,
+                      .usage = {.n_prompt = 100, .n_cached = 64, .n_reply = 9, .n_reasoning = 4}};
+    take(run, i, &event, NULL, out);
+}
+
+static void end(sp_run *run, sp_buf *out)
+{
+    sp_error err = SP_ERROR_NONE;
+    assert_ok(sp_run_end(run, out, &err), err);
+}
+
+/* Ids of calls are random: their digits become '#'. */
+static void blur_ids(sp_buf *out)
+{
+    static const char *const marks[] = {"\"call_", "\"toolu_"};
+    for (size_t m = 0; m < 2; m++)
+        for (char *at = out->data; (at = strstr(at, marks[m]));)
+            for (at += strlen(marks[m]); *at != '"'; at++) *at = '#';
+}
+
+static void expect(sp_buf *out, const char *want)
+{
+    const char *got = out->data ? out->data : "";
+    if (out->data) blur_ids(out);
+    if (strcmp(got, want) != 0) fail_msg("\n got: %s\nwant: %s", got, want);
+    out->len = 0;
+    if (out->data) out->data[0] = '\0';
+}
+
+#define HEAD(object)                                                                                         \
+    "{\"id\":\"chatcmpl-0\",\"object\":\"" object                                                            \
+    "\",\"created\":7,\"model\":\"m\",\"system_fingerprint\":\"fp_1\",\"choices\":["
+#define CHUNK(i, delta, rest)                                                                                \
+    "data: " HEAD("chat.completion.chunk") "{\"index\":" i ",\"delta\":{" delta                              \
+                                           "},\"logprobs\":null,\"finish_reason\":" rest "}\n\n"
+#define USAGE(prompt, reply, total, reasoning)                                                               \
+    "\"usage\":{\"prompt_tokens\":" prompt ",\"completion_tokens\":" reply ",\"total_tokens\":" total        \
+    ",\"prompt_tokens_details\":{\"cached_tokens\":64},\"completion_tokens_details\":{\"reasoning_"          \
+    "tokens\":" reasoning "},\"prompt_cache_hit_tokens\":64,\"prompt_cache_miss_tokens\":36}"
+
+/* --- chat ----------------------------------------------------------------------------------------------- */
+
+static void test_chat_whole(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_R1);
+    sp_run *run = make_run(&server, &sp_dialect_chat, 1, false);
+    sp_buf out = {NULL, 0, 0};
+    say(run, 0, SP_REPLY_REASONING, "let me", &out);
+    say(run, 0, SP_REPLY_REASONING, " see", &out);
+    say(run, 0, SP_REPLY_CONTENT, "42\n\"", &out);
+    finish(run, 0, SP_FINISH_END, &out);
+    expect(&out, "");
+    end(run, &out);
+    expect(
+        &out,
+        HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"42\\n\\\"\","
+                                "\"reasoning_content\":\"let me "
+                                "see\"},\"logprobs\":null,\"finish_reason\":\"stop\"}]," USAGE(
+                                    "100", "9", "109", "4") "}");
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
+static void test_chat_stream(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_R1);
+    sp_run *run = make_run(&server, &sp_dialect_chat, 1, true);
+    sp_buf out = {NULL, 0, 0};
+    say(run, 0, SP_REPLY_REASONING, "hm", &out);
+    expect(&out, CHUNK("0", "\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"\"", "null}]")
+                     CHUNK("0", "\"content\":null,\"reasoning_content\":\"hm\"", "null}]"));
+    say(run, 0, SP_REPLY_CONTENT, "yes", &out);
+    expect(&out, CHUNK("0", "\"content\":\"yes\",\"reasoning_content\":null", "null}]"));
+    finish(run, 0, SP_FINISH_LENGTH, &out);
+    expect(&out, CHUNK("0", "\"content\":\"\"", "\"length\"}]," USAGE("100", "9", "109", "4")));
+    end(run, &out);
+    expect(&out, "data: [DONE]\n\n");
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
+static void test_chat_stream_of_two_with_usage(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_V25);
+    sp_run *run = make_run(&server, &sp_dialect_chat, 2, true);
+    sp_buf out = {NULL, 0, 0};
+    run->include_usage = true;
+    say(run, 1, SP_REPLY_CONTENT, "b", &out);
+    expect(&out, CHUNK("1", "\"role\":\"assistant\",\"content\":\"\"", "null}],\"usage\":null")
+                     CHUNK("1", "\"content\":\"b\"", "null}],\"usage\":null"));
+    finish(run, 1, SP_FINISH_STOP, &out);
+    expect(&out, CHUNK("1", "\"content\":\"\"", "\"stop\"}],\"usage\":null"));
+    finish(run, 0, SP_FINISH_CANCELLED, &out);
+    expect(&out, CHUNK("0", "\"role\":\"assistant\",\"content\":\"\"", "null}],\"usage\":null")
+                     CHUNK("0", "\"content\":\"\"", "\"insufficient_system_resource\"}],\"usage\":null"));
+    end(run, &out);
+    expect(&out, "data: " HEAD("chat.completion.chunk") "]," USAGE("100", "18", "118",
+                                                                   "8") "}\n\ndata: [DONE]\n\n");
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
+static void test_chat_calls(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_V25);
+    sp_buf out = {NULL, 0, 0};
+    sp_run *run = make_run(&server, &sp_dialect_chat, 1, false);
+    say(run, 0, SP_REPLY_TOOL_CALL, "{\"a\":1}", &out);
+    say(run, 0, SP_REPLY_TOOL_CALL, "{}", &out);
+    finish(run, 0, SP_FINISH_END, &out);
+    end(run, &out);
+    expect(&out,
+           HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":null,\"tool_"
+                                   "calls\":["
+                                   "{\"index\":0,\"id\":\"call_########################\",\"type\":"
+                                   "\"function\",\"function\":{\"name\":\"f\","
+                                   "\"arguments\":\"{\\\"a\\\":1}\"}},{\"index\":1,\"id\":\"call_############"
+                                   "############\",\"type\":\"function\","
+                                   "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"logprobs\":null,"
+                                   "\"finish_reason\":\"tool_calls\"}]," USAGE("100", "9", "109", "4") "}");
+    sp_run_destroy(run);
+
+    run = make_run(&server, &sp_dialect_chat, 1, true);
+    run->one_call = true;
+    say(run, 0, SP_REPLY_TOOL_CALL, "{}", &out);
+    say(run, 0, SP_REPLY_TOOL_CALL, "{\"dropped\":1}", &out);
+    finish(run, 0, SP_FINISH_END, &out);
+    expect(&out,
+           CHUNK("0", "\"role\":\"assistant\",\"content\":\"\"", "null}]") CHUNK(
+               "0",
+               "\"tool_calls\":[{\"index\":0,\"id\":\"call_########################\",\"type\":\"function\","
+               "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]",
+               "null}]") CHUNK("0", "", "\"tool_calls\"}]," USAGE("100", "9", "109", "4")));
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
+static void test_chat_forced_calls(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_V25);
+    sp_buf out = {NULL, 0, 0};
+    sp_run *run = make_run(&server, &sp_dialect_chat, 1, true);
+    run->forced = SP_FORCED_NAMED;
+    run->forced_name = sp_strdup("g");
+    say(run, 0, SP_REPLY_CONTENT, "{\"a\"", &out);
+    say(run, 0, SP_REPLY_CONTENT, ":1}", &out);
+    finish(run, 0, SP_FINISH_END, &out);
+    expect(
+        &out,
+        CHUNK("0", "\"role\":\"assistant\",\"content\":\"\"", "null}]") CHUNK(
+            "0",
+            "\"tool_calls\":[{\"index\":0,\"id\":\"call_########################\",\"type\":\"function\","
+            "\"function\":{\"name\":\"g\",\"arguments\":\"\"}}]",
+            "null}]")
+            CHUNK("0", "\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"a\\\"\"}}]", "null}]")
+                CHUNK("0", "\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\":1}\"}}]", "null}]")
+                    CHUNK("0", "", "\"tool_calls\"}]," USAGE("100", "9", "109", "4")));
+    sp_run_destroy(run);
+
+    run = make_run(&server, &sp_dialect_chat, 1, false);
+    run->forced = SP_FORCED_ANY;
+    say(run, 0, SP_REPLY_CONTENT, "{\"name\":\"h\", \"arguments\":", &out);
+    say(run, 0, SP_REPLY_CONTENT, "{\"x\": 2}}", &out);
+    finish(run, 0, SP_FINISH_END, &out);
+    end(run, &out);
+    expect(&out,
+           HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":null,\"tool_"
+                                   "calls\":["
+                                   "{\"index\":0,\"id\":\"call_########################\",\"type\":"
+                                   "\"function\",\"function\":{\"name\":\"h\","
+                                   "\"arguments\":\"{\\\"x\\\": "
+                                   "2}\"}}]},\"logprobs\":null,\"finish_reason\":\"tool_calls\"}]," USAGE(
+                                       "100", "9", "109", "4") "}");
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
+static void test_chat_faults(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_V25);
+    sp_buf out = {NULL, 0, 0};
+    sp_event event = {.type = SP_EVENT_ERROR};
+    sp_error err = SP_ERROR_NONE;
+    sp_fail(&event.error, SP_E_IO, "disk");
+    sp_run *run = make_run(&server, &sp_dialect_chat, 1, true);
+    take(run, 0, &event, NULL, &out);
+    assert_int_equal(run->fault.status, 500);
+    assert_ok(sp_run_end(run, &out, &err), err);
+    expect(&out, "{\"error\":{\"message\":\"the engine failed: "
+                 "disk\",\"type\":\"server_error\",\"param\":null,\"code\":\"engine_error\"}}");
+    run->is_started = true; /* the stream has begun */
+    assert_ok(sp_run_end(run, &out, &err), err);
+    expect(&out, "data: {\"error\":{\"message\":\"the engine failed: "
+                 "disk\",\"type\":\"server_error\",\"param\":null,\"code\":\"engine_error\"}}\n\n");
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
+/* --- log-probabilities ---------------------------------------------------------------------------------- */
+
+static void say_token(sp_run *run, int32_t id, sp_reply_part part, sp_buf *out)
+{
+    sp_event event = {
+        .type = SP_EVENT_TOKEN,
+        .part = part,
+        .sample = {
+            .id = id, .logprob = -0.5f, .n_top = 2, .top_ids = {id, 'z'}, .top_logprobs = {-0.5f, -2.0f}}};
+    take(run, 0, &event, NULL, out);
+}
+
+static void test_chat_logprobs(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    sp_tokenizer *tokenizer = open_tiny_deepseek();
+    sp_server server = make_server(tokenizer, SP_CHAT_V25);
+    sp_buf out = {NULL, 0, 0};
+    sp_run *run = make_run(&server, &sp_dialect_chat, 1, false);
+    run->n_logprobs = 1;
+    say_token(run, 'r', SP_REPLY_REASONING, &out); /* is not content */
+    say_token(run, 0xC3, SP_REPLY_CONTENT, &out);  /* half a character */
+    say_token(run, 0xA9, SP_REPLY_CONTENT, &out);
+    say(run, 0, SP_REPLY_CONTENT, "\xC3\xA9", &out);
+    say_token(run, 'w', SP_REPLY_CONTENT, &out); /* withheld: a stop string */
+    say_token(run, sp_tokenizer_eos(tokenizer), SP_REPLY_CONTENT, &out);
+    finish(run, 0, SP_FINISH_STOP, &out);
+    end(run, &out);
+    const char *at = strstr(out.data, "\"logprobs\":");
+    assert_non_null(at);
+    *strstr(out.data, ",\"finish_reason\"") = '\0';
+    assert_string_equal(at, "\"logprobs\":{\"content\":[{\"token\":\"\xEF\xBF\xBD\",\"logprob\":-0.5,"
+                            "\"bytes\":[195],\"top_logprobs\":["
+                            "{\"token\":\"\xEF\xBF\xBD\",\"logprob\":-0.5,\"bytes\":[195]}]},{\"token\":"
+                            "\"\xEF\xBF\xBD\",\"logprob\":-0.5,"
+                            "\"bytes\":[169],\"top_logprobs\":[{\"token\":\"\xEF\xBF\xBD\",\"logprob\":-0.5,"
+                            "\"bytes\":[169]}]}],\"refusal\":null}");
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+    sp_tokenizer_close(tokenizer);
+}
+
+static void test_text_logprobs(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    sp_tokenizer *tokenizer = open_tiny_deepseek();
+    sp_server server = make_server(tokenizer, SP_CHAT_NONE);
+    sp_buf out = {NULL, 0, 0};
+    sp_run *run = make_run(&server, &sp_dialect_text, 1, true);
+    run->n_logprobs = 2;
+    for (const char *c = "ab"; *c; c++) {
+        char text[2] = {*c, 0};
+        say_token(run, *c, SP_REPLY_CONTENT, &out);
+        out.len = 0;
+        say(run, 0, SP_REPLY_CONTENT, text, &out);
+    }
+    expect(&out, "data: "
+                 "{\"id\":\"cmpl-0\",\"object\":\"text_completion\",\"created\":7,\"model\":\"m\",\"system_"
+                 "fingerprint\":\"fp_1\","
+                 "\"choices\":[{\"text\":\"b\",\"index\":0,\"logprobs\":{\"text_offset\":[1],\"token_"
+                 "logprobs\":[-0.5],\"tokens\":[\"b\"],"
+                 "\"top_logprobs\":[{\"b\":-0.5,\"z\":-2}]},\"finish_reason\":null}]}\n\n");
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+    sp_tokenizer_close(tokenizer);
+}
+
+static void test_text_echo(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_NONE);
+    sp_buf out = {NULL, 0, 0};
+    sp_run *run = make_run(&server, &sp_dialect_text, 1, false);
+    run->echo = sp_calloc(1, sizeof *run->echo);
+    run->echo[0] = sp_strdup("once ");
+    say(run, 0, SP_REPLY_CONTENT, "upon", &out);
+    finish(run, 0, SP_FINISH_LENGTH, &out);
+    end(run, &out);
+    expect(&out, "{\"id\":\"cmpl-0\",\"object\":\"text_completion\",\"created\":7,\"model\":\"m\",\"system_"
+                 "fingerprint\":\"fp_1\","
+                 "\"choices\":[{\"text\":\"once "
+                 "upon\",\"index\":0,\"logprobs\":null,\"finish_reason\":\"length\"}]," USAGE(
+                     "100", "9", "109", "4") "}");
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
+/* --- Anthropic's dialect -------------------------------------------------------------------------------- */
+
+#define EVENT(type, rest) "event: " type "\ndata: {\"type\":\"" type "\"" rest "}\n\n"
+
+static void test_anthropic_stream(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_R1);
+    sp_buf out = {NULL, 0, 0};
+    sp_run *run = make_run(&server, &sp_dialect_anthropic, 1, true);
+    say(run, 0, SP_REPLY_REASONING, "hm", &out);
+    say(run, 0, SP_REPLY_CONTENT, "so", &out);
+    say(run, 0, SP_REPLY_TOOL_CALL, "{\"a\":1}", &out);
+    finish(run, 0, SP_FINISH_END, &out);
+    end(run, &out);
+    expect(
+        &out,
+        EVENT("message_start", ",\"message\":{\"id\":\"msg_0\",\"type\":\"message\",\"role\":\"assistant\","
+                               "\"model\":\"m\",\"content\":[],"
+                               "\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":100,"
+                               "\"cache_creation_input_tokens\":0,"
+                               "\"cache_read_input_tokens\":0,\"output_tokens\":0}}")
+            EVENT(
+                "content_block_start",
+                ",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}")
+                EVENT("content_block_delta",
+                      ",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"hm\"}")
+                    EVENT("content_block_delta",
+                          ",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"msg_0\"}")
+                        EVENT("content_block_stop", ",\"index\":0")
+                            EVENT("content_block_start",
+                                  ",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}")
+                                EVENT("content_block_delta",
+                                      ",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"so\"}")
+                                    EVENT("content_block_stop", ",\"index\":1")
+                                        EVENT("content_block_start",
+                                              ",\"index\":2,\"content_block\":{\"type\":\"tool_use\",\"id\":"
+                                              "\"toolu_########################\","
+                                              "\"name\":\"f\",\"input\":{}}")
+                                            EVENT("content_block_delta",
+                                                  ",\"index\":2,\"delta\":{\"type\":\"input_json_delta\","
+                                                  "\"partial_json\":\"{\\\"a\\\":1}\"}")
+                                                EVENT("content_block_stop", ",\"index\":2")
+                                                    EVENT("message_delta",
+                                                          ",\"delta\":{\"stop_reason\":\"tool_use\",\"stop_"
+                                                          "sequence\":null},\"usage\":{\"input_tokens\":36,"
+                                                          "\"cache_creation_input_tokens\":0,\"cache_read_"
+                                                          "input_tokens\":64,\"output_tokens\":9}")
+                                                        EVENT("message_stop", ""));
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
+static void test_anthropic_whole(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_R1);
+    sp_buf out = {NULL, 0, 0};
+    sp_run *run = make_run(&server, &sp_dialect_anthropic, 1, false);
+    run->stop_string = sp_strdup("X");
+    say(run, 0, SP_REPLY_REASONING, "hm", &out);
+    say(run, 0, SP_REPLY_CONTENT, "so", &out);
+    finish(run, 0, SP_FINISH_STOP, &out);
+    end(run, &out);
+    expect(&out, "{\"id\":\"msg_0\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":["
+                 "{\"type\":\"thinking\","
+                 "\"thinking\":\"hm\",\"signature\":\"msg_0\"},{\"type\":\"text\",\"text\":\"so\"}],\"stop_"
+                 "reason\":\"stop_sequence\","
+                 "\"stop_sequence\":\"X\",\"usage\":{\"input_tokens\":36,\"cache_creation_input_tokens\":0,"
+                 "\"cache_read_input_tokens\":64,\"output_tokens\":9}}");
+    sp_run_destroy(run);
+    sp_fault fault = {0};
+    sp_fault_set(&fault, 404, "model", "x", "no \"m\"");
+    assert_int_equal((sp_dialect_anthropic.fail)(true, &fault, &out, NULL), SP_OK);
+    expect(&out,
+           "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"not_found_error\",\"message\":\"no "
+           "\\\"m\\\"\"}}\n\n");
+    sp_buf_clear(&out);
+}
+
+/* --- prompts -------------------------------------------------------------------------------------------- */
+
+typedef struct plan_case {
+    sp_chat_format format;
+    const char *messages, *members;
+    const char *end; /* of the prompt, special tokens spelled out */
+    sp_think think;  /* how the reply is read */
+} plan_case;
+
+#define USER "{\"role\":\"user\",\"content\":\"q\"}"
+#define TOOLS(choice)                                                                                        \
+    ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"tool_choice\":" choice
+
+static const plan_case plan_cases[] = {
+    {SP_CHAT_R1, USER, "", "<｜User｜>q<｜Assistant｜><think>\n", SP_THINK_AUTO},
+    {SP_CHAT_R1, USER, ",\"thinking\":{\"type\":\"disabled\"}",
+     "<｜User｜>q<｜Assistant｜><think>\n\n</think>\n\n", SP_THINK_OFF},
+    {SP_CHAT_R1, USER ",{\"role\":\"assistant\",\"content\":\"It <think>\",\"prefix\":true}", "",
+     "<｜User｜>q<｜Assistant｜><think>\n\n</think>\n\nIt <think>", SP_THINK_OFF},
+    {SP_CHAT_R1, USER ",{\"role\":\"assistant\",\"reasoning_content\":\"hm\",\"prefix\":true}", "",
+     "<｜User｜>q<｜Assistant｜><think>\nhm", SP_THINK_ON},
+    {SP_CHAT_R1,
+     USER ",{\"role\":\"assistant\",\"content\":\"It\",\"reasoning_content\":\"hm\",\"prefix\":true}", "",
+     "<｜User｜>q<｜Assistant｜><think>\nhm\n</think>\n\nIt", SP_THINK_OFF},
+    {SP_CHAT_V31,
+     USER ",{\"role\":\"assistant\",\"content\":\"It\",\"reasoning_content\":\"hm\",\"prefix\":true}", "",
+     "<｜User｜>q<｜Assistant｜><think>hm</think>It", SP_THINK_OFF},
+    {SP_CHAT_V25, USER, TOOLS("\"required\""),
+     "<｜User｜>q<｜Assistant｜><｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```"
+     "json\n",
+     SP_THINK_OFF},
+    {SP_CHAT_V31, USER, TOOLS("{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"),
+     "<｜User｜>q<｜Assistant｜></think><｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>",
+     SP_THINK_OFF},
+    {SP_CHAT_V25, USER, TOOLS("\"none\""), "<｜begin▁of▁sentence｜><｜User｜>q<｜Assistant｜>",
+     SP_THINK_AUTO},
+};
+
+static void test_prompts(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    sp_tokenizer *tokenizer = open_tiny_deepseek();
+    for (size_t i = 0; i < sizeof plan_cases / sizeof plan_cases[0]; i++) {
+        const plan_case *c = &plan_cases[i];
+        sp_server server = make_server(tokenizer, c->format);
+        char body[1024];
+        sp_chat_request request;
+        sp_chat_plan plan;
+        sp_fault fault = {0};
+        sp_error err = SP_ERROR_NONE;
+        sp_text text = {NULL, 0, 0};
+        snprintf(body, sizeof body, "{\"model\":\"m\",\"messages\":[%s]%s}", c->messages, c->members);
+        if (!sp_chat_request_parse(&request, body, strlen(body), &fault)) fail_msg("%s", fault.text);
+        if (!sp_chat_plan_make(&plan, &server, &request, &fault)) fail_msg("%s: %s", body, fault.text);
+        assert_ok(sp_tokenizer_decode(tokenizer, &text, plan.prompt.ids, plan.prompt.n, 0, &err), err);
+        size_t n = strlen(c->end);
+        if (text.len < n || strcmp(text.data + text.len - n, c->end) != 0)
+            fail_msg("%s: prompt %s", body, text.data);
+        assert_int_equal(plan.generate.chat.think, c->think);
+        /* text of users never becomes control */
+        for (size_t k = 0, n_think = 0; k < plan.prompt.n; k++) {
+            n_think += plan.prompt.ids[k] == sp_tokenizer_find(tokenizer, "<think>");
+            assert_true(n_think <= 1);
+        }
+        sp_text_clear(&text);
+        sp_chat_plan_clear(&plan);
+        sp_chat_request_clear(&request);
+    }
+    sp_tokenizer_close(tokenizer);
+}
+
+typedef struct plan_refusal {
+    sp_chat_format format;
+    sp_reasoning_policy policy;
+    const char *messages, *members, *param;
+} plan_refusal;
+
+static void test_prompts_refused(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    static const plan_refusal refusals[] = {
+        {SP_CHAT_NONE, SP_REASONING_IGNORE, USER, "", "model"},
+        {SP_CHAT_V25, SP_REASONING_IGNORE, USER, ",\"thinking\":{\"type\":\"enabled\"}", "thinking"},
+        {SP_CHAT_V25, SP_REASONING_IGNORE, USER, ",\"reasoning_effort\":\"low\"", "reasoning_effort"},
+        {SP_CHAT_LLM, SP_REASONING_IGNORE, USER, TOOLS("\"auto\""), "tools"},
+        {SP_CHAT_R1, SP_REASONING_IGNORE, USER, ",\"logit_bias\":{\"99999\":1}", "logit_bias"},
+        {SP_CHAT_R1, SP_REASONING_REJECT,
+         USER ",{\"role\":\"assistant\",\"content\":\"a\",\"reasoning_content\":\"b\"}," USER, "",
+         "messages[1].reasoning_content"},
+        {SP_CHAT_V31, SP_REASONING_REQUIRE,
+         USER
+         ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
+         "{\"role\":\"tool\",\"tool_call_id\":\"1\",\"content\":\"x\"}",
+         "", "messages[1].reasoning_content"},
+    };
+    sp_tokenizer *tokenizer = open_tiny_deepseek();
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        const plan_refusal *c = &refusals[i];
+        sp_server server = make_server(tokenizer, c->format);
+        char body[1024];
+        sp_chat_request request;
+        sp_chat_plan plan;
+        sp_fault fault = {0};
+        server.options.reasoning = c->policy;
+        snprintf(body, sizeof body, "{\"model\":\"m\",\"messages\":[%s]%s}", c->messages, c->members);
+        if (!sp_chat_request_parse(&request, body, strlen(body), &fault)) fail_msg("%s", fault.text);
+        assert_false(sp_chat_plan_make(&plan, &server, &request, &fault));
+        assert_int_equal(fault.status, 400);
+        assert_string_equal(fault.param, c->param);
+        sp_chat_plan_clear(&plan);
+        sp_chat_request_clear(&request);
+    }
+    sp_tokenizer_close(tokenizer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_chat_whole),
+        cmocka_unit_test(test_chat_stream),
+        cmocka_unit_test(test_chat_stream_of_two_with_usage),
+        cmocka_unit_test(test_chat_calls),
+        cmocka_unit_test(test_chat_forced_calls),
+        cmocka_unit_test(test_chat_faults),
+        cmocka_unit_test(test_chat_logprobs),
+        cmocka_unit_test(test_text_logprobs),
+        cmocka_unit_test(test_text_echo),
+        cmocka_unit_test(test_anthropic_stream),
+        cmocka_unit_test(test_anthropic_whole),
+        cmocka_unit_test(test_prompts),
+        cmocka_unit_test(test_prompts_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
