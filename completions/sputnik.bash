@@ -24,8 +24,8 @@ _sputnik() {
         mapfile -t COMPREPLY < <(compgen -W "$("$program" convert --list-types 2> /dev/null)" -- "$cur")
         return
         ;;
-    data:data)
-        mapfile -t COMPREPLY < <(compgen -W "$("$program" help data 2> /dev/null | sed -n '1s/.* data \([a-z|]*\).*/\1/p' | tr '|' ' ')" -- "$cur")
+    data:data | keys:keys)
+        mapfile -t COMPREPLY < <(compgen -W "$("$program" help "$cmd" 2> /dev/null | sed -n "1s/.* $cmd \([a-z|]*\).*/\1/p" | tr '|' ' ')" -- "$cur")
         return
         ;;
     chat:chat | run:run | eval:eval | bench:bench | inspect:inspect | tokenize:tokenize | logits:logits | perplexity:perplexity)

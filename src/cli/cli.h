@@ -21,6 +21,7 @@ extern const sp_command sp_command_convert;
 extern const sp_command sp_command_data;
 extern const sp_command sp_command_eval;
 extern const sp_command sp_command_inspect;
+extern const sp_command sp_command_keys;
 extern const sp_command sp_command_logits;
 extern const sp_command sp_command_perplexity;
 extern const sp_command sp_command_pull;
@@ -28,6 +29,7 @@ extern const sp_command sp_command_run;
 extern const sp_command sp_command_synth;
 extern const sp_command sp_command_tokenize;
 extern const sp_command sp_command_train;
+extern const sp_command sp_command_usage;
 
 /* All commands, in the order of the help; ends with NULL. */
 extern const sp_command *const sp_commands[];

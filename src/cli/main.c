@@ -14,7 +14,8 @@ const sp_command *const sp_commands[] = {
     &sp_command_perplexity, &sp_command_eval,
     &sp_command_convert,    &sp_command_synth,
     &sp_command_data,       &sp_command_train,
-    &sp_command_bench,      NULL,
+    &sp_command_bench,      &sp_command_keys,
+    &sp_command_usage,      NULL,
 };
 
 static const sp_command *find_command(const char *name)

@@ -68,6 +68,7 @@ for page in man/*.1; do
         last="$page: $line"
         (cd "$tmp/work" && PATH=$tmp/bin:$PATH sh -c "$line") > "$tmp/out" 2> "$tmp/err" < /dev/null
         rc=$?
+        if grep -q 'built without SQLite' "$tmp/err"; then continue; fi
         expect_rc 0
         [ -s "$tmp/out" ] || case $line in *'>'*) ;; *) fail 'no output' ;; esac
     done < "$tmp/examples"
