@@ -54,8 +54,8 @@ static sp_status init_caches(sp_session *s, sp_error *err)
                : sp_fail_nomem(err, "hidden states", (uint64_t)s->n_ctx * width * sizeof(float));
 }
 
-sp_status sp_session_create(sp_session **session, const sp_model *model, const sp_session_options *options,
-                            sp_error *err)
+static sp_status create_session(sp_session **session, const sp_model *model,
+                                const sp_session_options *options, const sp_session *host, sp_error *err)
 {
     static const sp_session_options defaults = SP_SESSION_OPTIONS_DEFAULTS;
     *session = NULL;
@@ -75,25 +75,40 @@ sp_status sp_session_create(sp_session **session, const sp_model *model, const s
     s->tokens = sp_calloc((size_t)s->n_ctx, sizeof *s->tokens);
     s->positions = sp_calloc((size_t)s->n_ctx, sizeof *s->positions);
     s->logits = sp_calloc((size_t)s->net->hp->vocab_size, sizeof *s->logits);
-    s->arena = sp_arena_create(1 << 20);
+    s->is_guest = host != NULL;
+    s->arena = host ? host->arena : sp_arena_create(1 << 20);
+    s->pool = host ? host->pool : NULL;
     if (!s->tokens || !s->positions || !s->logits || !s->arena) {
         status = sp_fail_nomem(err, "session", (uint64_t)s->n_ctx * sizeof *s->tokens);
         goto done;
     }
     for (int32_t i = 0; i < s->n_ctx; i++) s->positions[i] = i;
     SP_GOTO(done, status, init_caches(s, err));
-    SP_GOTO(done, status, sp_pool_create(&s->pool, options->n_threads, err));
+    if (!host) SP_GOTO(done, status, sp_pool_create(&s->pool, options->n_threads, err));
     *session = s;
 done:
     if (status != SP_OK) sp_session_destroy(s);
     return status;
 }
 
+sp_status sp_session_create(sp_session **session, const sp_model *model, const sp_session_options *options,
+                            sp_error *err)
+{
+    return create_session(session, model, options, NULL, err);
+}
+
+sp_status sp_session_create_guest(sp_session **session, const sp_session *host, sp_error *err)
+{
+    return create_session(session, host->model, &host->options, host, err);
+}
+
 void sp_session_destroy(sp_session *s)
 {
     if (!s) return;
-    sp_pool_destroy(s->pool);
-    sp_arena_destroy(s->arena);
+    if (!s->is_guest) {
+        sp_pool_destroy(s->pool);
+        sp_arena_destroy(s->arena);
+    }
     sp_cache_clear(&s->cache);
     sp_cache_clear(&s->mtp_cache);
     sp_free(s->hidden);
@@ -157,23 +172,32 @@ static sp_status reserve_logits(sp_session *s, size_t n_ahead, sp_error *err)
     return SP_OK;
 }
 
-/* Copy the logits after each session's last token and after the drafts. */
+static bool wants_logits(const sp_part *part, int i)
+{
+    return part->want_logits && (!part->wants || part->wants[i]);
+}
+
+/* Copy the logits after each session's last token and after the drafts, where they are wanted. */
 static sp_status keep_last_logits(sp_ops *ops, const sp_part *part, const sp_stretch *stretches,
                                   const sp_tensor *hidden, sp_error *err)
 {
     sp_session *lead = part->sessions[0];
-    size_t n_each = part->n_ahead + 1, n_rows = (size_t)part->n_sessions * n_each;
+    size_t n_each = part->n_ahead + 1, n_rows = 0;
     size_t n_bytes = n_each * (size_t)lead->net->hp->vocab_size * sizeof(float);
-    int32_t *rows = sp_arena_alloc(ops->arena, n_rows * sizeof *rows);
+    int32_t *rows = sp_arena_alloc(ops->arena, (size_t)part->n_sessions * n_each * sizeof *rows);
     if (!rows) return sp_session_fail_pass(ops, err);
-    for (size_t i = 0; i < n_rows; i++) {
-        const sp_stretch *stretch = &stretches[i / n_each];
-        rows[i] = (int32_t)(stretch->row + stretch->n_rows - (int64_t)(n_each - i % n_each));
-    }
+    for (int i = 0; i < part->n_sessions; i++)
+        for (size_t j = n_each; wants_logits(part, i) && j > 0; j--)
+            rows[n_rows++] = (int32_t)(stretches[i].row + stretches[i].n_rows - (int64_t)j);
+    if (n_rows == 0) return SP_OK;
     sp_tensor *logits = sp_net_logits(ops, lead->net, sp_op_gather(ops, hidden, rows, (int64_t)n_rows));
     if (!logits) return sp_session_fail_pass(ops, err);
-    for (int i = 0; i < part->n_sessions; i++)
-        memcpy(part->sessions[i]->logits, sp_tensor_row(logits, i * (int64_t)n_each), n_bytes);
+    n_rows = 0;
+    for (int i = 0; i < part->n_sessions; i++) {
+        if (!wants_logits(part, i)) continue;
+        memcpy(part->sessions[i]->logits, sp_tensor_row(logits, (int64_t)n_rows), n_bytes);
+        n_rows += n_each;
+    }
     return SP_OK;
 }
 
@@ -227,9 +251,14 @@ static sp_status evaluate(const sp_part *part, const sp_scorer *scorer, sp_error
         memmove(s->tokens + s->n, part->tokens[i], (size_t)part->n[i] * sizeof *s->tokens);
         s->n += (size_t)part->n[i] - part->n_ahead;
         s->n_ahead = part->n_ahead;
-        s->has_logits = part->want_logits;
+        s->has_logits = wants_logits(part, i);
     }
     return SP_OK;
+}
+
+sp_status sp_session_pass(const sp_part *part, sp_error *err)
+{
+    return evaluate(part, NULL, err);
 }
 
 /* --- timelines ------------------------------------------------------------------------------------------ */
@@ -255,11 +284,21 @@ void sp_session_truncate(sp_session *s, size_t n)
     if (s->mtp_n > mtp_max) s->mtp_n = mtp_max;
 }
 
-static size_t common_prefix(const sp_session *s, const int32_t *tokens, size_t n)
+size_t sp_session_shares(const sp_session *s, const int32_t *tokens, size_t n)
 {
     size_t i = 0;
     while (i < n && i < s->n && s->tokens[i] == tokens[i]) i++;
     return i;
+}
+
+void sp_session_adopt(sp_session *s, const int32_t *tokens, size_t n)
+{
+    s->has_logits = false;
+    s->n_ahead = s->logits_row = 0;
+    s->mtp_next = -1;
+    s->n_guesses = 0;
+    memcpy(s->tokens + s->n, tokens, n * sizeof *tokens);
+    s->n += n;
 }
 
 /* Guesses of what follows the tokens of an extension. */
@@ -290,7 +329,7 @@ static sp_status extend(sp_session *s, const int32_t *tokens, size_t n, drafts a
                            n - begin);
         int64_t left = (int64_t)(n - s->n), count = left < s->n_batch ? left : s->n_batch;
         const int32_t *next = tokens + s->n;
-        sp_part part = {&s, &next, &count, 1, count == left, 0};
+        sp_part part = {&s, &next, &count, 1, count == left, NULL, 0};
         if (count == left && ahead.n > 0) { /* one list of both, where the tokens will stand */
             SP_TRY(reserve_logits(s, ahead.n, err));
             s->n_ahead = 0;
@@ -318,7 +357,7 @@ sp_status sp_session_sync_ahead(sp_session *s, const int32_t *tokens, size_t n, 
 {
     SP_TRY(check_timeline(s, tokens, n, err));
     SP_TRY(check_tokens(s, guesses, n_guesses, err));
-    size_t keep = common_prefix(s, tokens, n), room = (size_t)s->n_ctx - n;
+    size_t keep = sp_session_shares(s, tokens, n), room = (size_t)s->n_ctx - n;
     if (keep == s->n) {
         take_drafts(s, tokens, n);
         keep = s->n;
@@ -342,7 +381,7 @@ sp_status sp_session_score(sp_session *s, const int32_t *tokens, size_t n, size_
     SP_TRY(check_timeline(s, tokens, n, err));
     if (first >= n)
         return sp_fail(err, SP_E_ARGUMENT, "session: first position %zu is not below %zu", first, n);
-    size_t keep = common_prefix(s, tokens, n);
+    size_t keep = sp_session_shares(s, tokens, n);
     if (keep > first) keep = first;
     sp_session_truncate(s, keep);
     s->reused = keep;
@@ -387,7 +426,7 @@ sp_status sp_session_advance(sp_session *const *sessions, const int32_t *const *
     const int32_t *next[SP_SESSION_BATCH_MAX];
     int64_t count[SP_SESSION_BATCH_MAX];
     for (; done < most; done += share) {
-        sp_part part = {some, next, count, 0, true, 0};
+        sp_part part = {some, next, count, 0, true, NULL, 0};
         for (size_t i = 0; i < n_sessions; i++) {
             if (n[i] <= done) continue;
             some[part.n_sessions] = sessions[i];

@@ -24,31 +24,35 @@ typedef struct session_header {
     uint64_t checksum; /* sp_hash over the pieces in order */
 } session_header;
 
-/* One piece of a session's state: where it lives and how long it is. */
-typedef int (*piece_fn)(void *ctx, void *data, size_t n_bytes);
-
-/* The first n rows of each key-value head. */
-static int visit_rows(const sp_tensor *rows, size_t n, piece_fn fn, void *ctx)
+/* Rows [first, first + n) of each key-value head. */
+static int visit_heads(const sp_tensor *rows, size_t first, size_t n, sp_piece_fn fn, void *ctx)
 {
     int stop = 0;
-    for (int64_t h = 0; !stop && h < rows->shape[0]; h++)
-        stop =
-            fn(ctx, (char *)rows->data + (size_t)(h * rows->shape[1]) * rows->row_bytes, n * rows->row_bytes);
+    for (size_t h = 0; !stop && h < (size_t)rows->shape[0]; h++)
+        stop = fn(ctx, (char *)rows->data + (h * (size_t)rows->shape[1] + first) * rows->row_bytes,
+                  n * rows->row_bytes);
+    return stop;
+}
+
+int sp_session_visit_rows(const sp_session *s, size_t first, size_t n, sp_piece_fn fn, void *ctx)
+{
+    size_t width = (size_t)s->net->hp->hidden_size;
+    int stop = 0;
+    for (int32_t i = 0; !stop && i < s->cache.n_layers; i++) {
+        const sp_cache_layer *layer = &s->cache.layers[i];
+        stop = visit_heads(&layer->k, first, n, fn, ctx);
+        if (!stop && layer->v.data != layer->k.data) stop = visit_heads(&layer->v, first, n, fn, ctx);
+    }
+    if (!stop && s->hidden) stop = fn(ctx, s->hidden + first * width, n * width * sizeof *s->hidden);
     return stop;
 }
 
 /* Visit all pieces of the first n tokens in file order; stops at the first non-zero return. */
-static int visit_pieces(sp_session *s, size_t n, bool has_logits, piece_fn fn, void *ctx)
+static int visit_pieces(sp_session *s, size_t n, bool has_logits, sp_piece_fn fn, void *ctx)
 {
-    int stop = fn(ctx, s->tokens, n * sizeof *s->tokens);
-    for (int32_t i = 0; !stop && i < s->cache.n_layers; i++) {
-        const sp_cache_layer *layer = &s->cache.layers[i];
-        stop = visit_rows(&layer->k, n, fn, ctx);
-        if (!stop && layer->v.data != layer->k.data) stop = visit_rows(&layer->v, n, fn, ctx);
-    }
-    if (!stop && s->hidden)
-        stop = fn(ctx, s->hidden, n * (size_t)s->net->hp->hidden_size * sizeof *s->hidden);
     size_t n_vocab = (size_t)s->net->hp->vocab_size;
+    int stop = fn(ctx, s->tokens, n * sizeof *s->tokens);
+    if (!stop) stop = sp_session_visit_rows(s, 0, n, fn, ctx);
     if (!stop && has_logits) stop = fn(ctx, s->logits + s->logits_row * n_vocab, n_vocab * sizeof *s->logits);
     return stop;
 }

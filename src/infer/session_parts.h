@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a session, shared by session.c, session_predict.c, session_file.c and speculate.c. */
+/* The inside of a session, shared by session.c, session_predict.c, session_file.c, speculate.c, prefix_cache.c and the server. */
 #ifndef SP_INFER_SESSION_PARTS_H
 #define SP_INFER_SESSION_PARTS_H
 
@@ -16,6 +16,7 @@ struct sp_session {
     sp_session_options options;
     int32_t n_ctx;
     int32_t n_batch;
+    bool is_guest; /* pool and arena are another session's */
     sp_pool *pool;
     sp_arena *arena;    /* activations of the pass under way */
     sp_cache cache;     /* all layers */
@@ -44,6 +45,10 @@ struct sp_session {
 int32_t sp_session_context(const sp_model *model, const sp_session_options *options);
 sp_dtype sp_session_cache_dtype(const sp_session_options *options);
 
+/* A session like `host`, with the host's threads and working memory: only one of the two evaluates at a time, and the
+ * host is destroyed last. */
+sp_status sp_session_create_guest(sp_session **session, const sp_session *host, sp_error *err);
+
 /* Work of one pass: session i gets n[i] >= 1 tokens. */
 typedef struct sp_part {
     sp_session *const *sessions;
@@ -51,8 +56,13 @@ typedef struct sp_part {
     const int64_t *n;
     int n_sessions;
     bool want_logits;
+    const bool *wants; /* (n_sessions) of which sessions; NULL: of all */
     size_t n_ahead; /* the last of the tokens, if there is one session: drafts, whose logits are wanted too */
 } sp_part;
+
+/* One pass, whatever its size. The caller has checked tokens and room; the first session's threads are used. After an
+ * error the sessions hold what they held. */
+sp_status sp_session_pass(const sp_part *part, sp_error *err);
 
 typedef struct sp_scorer {
     sp_logits_fn fn;
@@ -62,6 +72,19 @@ typedef struct sp_scorer {
 
 /* Forget everything after the first n tokens. */
 void sp_session_truncate(sp_session *session, size_t n);
+
+/* A piece of a session's rows: where it lives and how long it is. Non-zero stops the visit. */
+typedef int (*sp_piece_fn)(void *ctx, void *data, size_t n_bytes);
+
+/* Visit what the session stores of the tokens [first, first + n): per layer and key-value head the key rows, then (unless
+ * shared) the value rows, then hidden states where the model predicts several tokens. */
+int sp_session_visit_rows(const sp_session *session, size_t first, size_t n, sp_piece_fn fn, void *ctx);
+
+/* The rows of the n tokens that follow the timeline have been filled through such a visit: they belong to it now. */
+void sp_session_adopt(sp_session *session, const int32_t *tokens, size_t n);
+
+/* How many tokens of the timeline tokens[0..n) begins with. */
+size_t sp_session_shares(const sp_session *session, const int32_t *tokens, size_t n);
 
 /* Whether the first draft is the next of tokens[0..n), whose tokens before it the session holds. */
 static inline bool sp_session_foresaw(const sp_session *s, const int32_t *tokens, size_t n)

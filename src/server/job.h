@@ -17,6 +17,7 @@ typedef struct sp_job_request {
     sp_grammar *grammar; /* what the content may be; NULL: anything */
     const char
         *owner; /* whose job it is (the API key's id, or the client's address), for fairness; never NULL */
+    bool want_tokens; /* SP_EVENT_TOKEN even where the sampler reports no alternatives */
 } sp_job_request;
 
 typedef struct sp_job_usage {
@@ -26,9 +27,10 @@ typedef struct sp_job_usage {
 } sp_job_usage;
 
 typedef enum sp_event_type {
-    SP_EVENT_TOKEN, /* one token with its log-probabilities; only if the sampler reports alternatives or logprobs were asked for; before
-                       its text */
-    SP_EVENT_TEXT, /* new text of one part: reasoning or content, whole characters; or one complete tool call's arguments */
+    SP_EVENT_TOKEN, /* one token with its log-probabilities, before its text; only if they were asked for, and neither for the token that
+                       ends the reply nor for marks (thinking tags, tool markers) */
+    SP_EVENT_TEXT, /* new text of one part: reasoning or content, whole characters; or one complete tool call's arguments. What one token
+                       brings to a part is one event; where the reader lags far behind, tokens without SP_EVENT_TOKEN share one */
     SP_EVENT_DONE, /* the reply is over: finish and usage; nothing follows */
     SP_EVENT_ERROR /* the engine failed: error; nothing follows */
 } sp_event_type;
@@ -53,8 +55,11 @@ bool sp_job_take(sp_job *job, sp_event *event);
  * released; NULL beyond those whose event has been taken. */
 const sp_tool_call *sp_job_tool_call(const sp_job *job, size_t i);
 
+/* What the job has used so far; after SP_EVENT_DONE: in all. */
+void sp_job_get_usage(const sp_job *job, sp_job_usage *usage);
+
 /* The client has gone, or has read everything: the job leaves the engine within one step; it is freed when both sides are done
- * with it. `wake` is not called any more when this returns. Accepts NULL. */
+ * with it. `wake` is not called any more when this returns, so no lock that it takes may be held. Accepts NULL. */
 void sp_job_release(sp_job *job);
 
 #endif

@@ -28,8 +28,8 @@ typedef struct sp_scheduler_options {
 sp_status sp_scheduler_create(sp_scheduler **scheduler, const sp_model *model,
                               const sp_scheduler_options *options, sp_error *err);
 
-/* Queue a job. `wake(ctx)` is called from the engine thread, briefly and without locks that take long, whenever there are events after the
- * queue was found empty. Errors: SP_E_LIMIT (the queue is full or the scheduler is stopping: try later), SP_E_ARGUMENT (the prompt is longer
+/* Queue a job. `wake(ctx)` is called from the engine thread, with no lock of this side held, whenever there are events after the
+ * queue was empty; it is to be brief. Errors: SP_E_LIMIT (the queue is full or the scheduler is stopping: try later), SP_E_ARGUMENT (the prompt is longer
  * than a slot's context, options out of range), SP_E_NOMEM. On failure the grammar stays the caller's. */
 sp_status sp_scheduler_submit(sp_scheduler *scheduler, const sp_job_request *request, void (*wake)(void *ctx),
                               void *ctx, sp_job **job, sp_error *err);

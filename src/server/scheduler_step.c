@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* One pass over the running slots: the tokens that replies have grown by, and part of what jobs still have to read; then every
+ * job that has its logits chooses. Start at sp_scheduler_step(). */
+#include "server/scheduler_parts.h"
+
+#include "base/clock.h"
+#include "infer/session_parts.h"
+
+/* Tokens beyond the last evaluated one that count as a reply's growth: one, or those that closed its reasoning. */
+#define GROWTH_MAX 32
+
+/* The pass under way. */
+typedef struct pass {
+    sp_slot *slots[SP_SESSION_BATCH_MAX];
+    sp_session *sessions[SP_SESSION_BATCH_MAX];
+    const int32_t *tokens[SP_SESSION_BATCH_MAX];
+    int64_t n[SP_SESSION_BATCH_MAX];
+    bool wants[SP_SESSION_BATCH_MAX];
+    int n_sessions;
+    size_t n_rows;
+} pass;
+
+void sp_scheduler_vacate(sp_scheduler *s, sp_slot *slot)
+{
+    sp_job *job = slot->job;
+    size_t n_reply = 0;
+    sp_generator_tokens(job->generator, &n_reply);
+    if (slot->session) sp_scheduler_remember(s, slot);
+    slot->job = NULL;
+    pthread_mutex_lock(&s->mutex);
+    s->stats.n_running--;
+    s->stats.reply_tokens += n_reply;
+    s->stats.reasoning_tokens += job->n_reasoning;
+    pthread_mutex_unlock(&s->mutex);
+    sp_scheduler_retire(s, job);
+}
+
+static size_t count_pending(const sp_slot *slot)
+{
+    return slot->job ? sp_job_pending(slot->job, slot->session->n, NULL, 0) : 0;
+}
+
+static bool is_reading(const sp_slot *slot)
+{
+    return slot->job && slot->session->n < slot->job->n_prompt;
+}
+
+static void add_rows(sp_scheduler *s, pass *p, sp_slot *slot, size_t n)
+{
+    int i = p->n_sessions++;
+    int32_t *tokens = s->tokens + p->n_rows;
+    size_t n_pending = sp_job_pending(slot->job, slot->session->n, tokens, n);
+    p->slots[i] = slot;
+    p->sessions[i] = slot->session;
+    p->tokens[i] = tokens;
+    p->n[i] = (int64_t)n;
+    p->wants[i] = n == n_pending;
+    p->n_rows += n;
+}
+
+static bool is_added(const pass *p, const sp_slot *slot)
+{
+    for (int i = 0; i < p->n_sessions; i++)
+        if (p->slots[i] == slot) return true;
+    return false;
+}
+
+/* Of those that read and are not in the pass yet, the one that came first or the one with least to read; NULL: none. */
+static sp_slot *next_reader(sp_scheduler *s, const pass *p, bool shortest)
+{
+    sp_slot *best = NULL;
+    for (int32_t i = 0; i < s->options.n_slots; i++) {
+        sp_slot *slot = &s->slots[i];
+        if (!is_reading(slot) || is_added(p, slot)) continue;
+        if (!best || (shortest ? count_pending(slot) < count_pending(best) : slot->turn < best->turn))
+            best = slot;
+    }
+    return best;
+}
+
+/* The oldest reader gets half of the rows, so that it is never starved, and the shortest ones the others, so that they begin
+ * soon; alone, it gets all. */
+static void add_readers(sp_scheduler *s, pass *p, size_t n_rows)
+{
+    sp_slot *first = next_reader(s, p, false);
+    if (!first) return;
+    size_t first_n = count_pending(first), half = (n_rows + 1) / 2, others = 0;
+    for (int32_t i = 0; i < s->options.n_slots; i++)
+        if (is_reading(&s->slots[i]) && &s->slots[i] != first) others += count_pending(&s->slots[i]);
+    size_t most = others < n_rows - half ? n_rows - others : half;
+    if (first_n > most) first_n = most;
+    add_rows(s, p, first, first_n);
+    for (size_t left = n_rows - first_n; left > 0;) {
+        sp_slot *slot = next_reader(s, p, true);
+        if (!slot) return;
+        size_t n = count_pending(slot);
+        if (n > left) n = left;
+        add_rows(s, p, slot, n);
+        left -= n;
+    }
+}
+
+static void compose_pass(sp_scheduler *s, pass *p)
+{
+    size_t chunk = (size_t)s->options.prompt_chunk;
+    p->n_sessions = 0;
+    p->n_rows = 0;
+    for (int32_t i = 0; i < s->options.n_slots; i++) {
+        sp_slot *slot = &s->slots[i];
+        if (!slot->job || is_reading(slot)) continue;
+        size_t n = count_pending(slot), room = s->n_rows - p->n_rows - chunk;
+        if (n > GROWTH_MAX) n = GROWTH_MAX;
+        if (n > room) n = room;
+        if (n > 0) add_rows(s, p, slot, n);
+    }
+    if (p->n_sessions == 0 && chunk < SP_SESSION_BATCH_DEFAULT) chunk = SP_SESSION_BATCH_DEFAULT;
+    add_readers(s, p, chunk);
+}
+
+static void write_jobs(void *ctx, size_t begin, size_t end, int thread)
+{
+    sp_slot **slots = ctx;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) sp_job_write(slots[i]->job);
+}
+
+/* Every job that has its logits chooses, on all threads: over a large vocabulary that takes milliseconds each. */
+static void choose_tokens(sp_scheduler *s, pass *p)
+{
+    sp_slot *ready[SP_SESSION_BATCH_MAX];
+    size_t n_ready = 0;
+    double now = sp_seconds();
+    for (int i = 0; i < p->n_sessions; i++) {
+        sp_slot *slot = p->slots[i];
+        if (!p->wants[i]) continue;
+        if (slot->job->read_s == 0) {
+            slot->job->read_s = now;
+            sp_scheduler_remember(s, slot);
+        }
+        ready[n_ready++] = slot;
+    }
+    sp_pool_run(s->slots[0].session->pool, n_ready, 1, write_jobs, ready);
+    for (size_t i = 0; i < n_ready; i++) {
+        sp_job *job = ready[i]->job;
+        sp_job_publish(job);
+        if (job->finish != SP_FINISH_NONE || job->has_failed) sp_scheduler_vacate(s, ready[i]);
+    }
+}
+
+static void fail_pass(sp_scheduler *s, pass *p, const sp_error *error)
+{
+    for (int i = 0; i < p->n_sessions; i++) {
+        sp_job_fail(p->slots[i]->job, error);
+        sp_job_publish(p->slots[i]->job);
+        sp_scheduler_vacate(s, p->slots[i]);
+    }
+}
+
+bool sp_scheduler_step(sp_scheduler *s)
+{
+    pass p;
+    sp_error error = SP_ERROR_NONE;
+    uint64_t n_read = 0;
+    for (int32_t i = 0; i < s->options.n_slots; i++)
+        if (s->slots[i].job && atomic_load(&s->slots[i].job->is_released))
+            sp_scheduler_vacate(s, &s->slots[i]);
+    compose_pass(s, &p);
+    if (p.n_sessions == 0) return false;
+    for (int i = 0; i < p.n_sessions; i++) n_read += is_reading(p.slots[i]) ? (uint64_t)p.n[i] : 0;
+    sp_part part = {p.sessions, p.tokens, p.n, p.n_sessions, true, p.wants, 0};
+    sp_status status = sp_session_pass(&part, &error);
+    pthread_mutex_lock(&s->mutex);
+    s->stats.n_steps++;
+    s->stats.prompt_tokens += n_read;
+    pthread_mutex_unlock(&s->mutex);
+    if (status == SP_OK)
+        choose_tokens(s, &p);
+    else
+        fail_pass(s, &p, &error);
+    return true;
+}
