@@ -230,11 +230,13 @@ INLINE void fill_panel_32(const format32 *f, size_t block_bytes, const uint8_t *
     }
 
 #define MATMUL(type, block, tiles, narrow)                                                                   \
-    static sp_matmul_fn narrow_##type;                                                                       \
+    static sp_matmul_fn one_##type, narrow_##type;                                                           \
     static void matmul_##type##_avx512(const sp_matmul *m)                                                   \
     {                                                                                                        \
         static const sp_panel_format panels = {block, sizeof(sp_block_##type), fill_##type, tiles};          \
-        if (m->n_x <= (narrow))                                                                              \
+        if (m->n_x == 1)                                                                                     \
+            one_##type(m);                                                                                   \
+        else if (m->n_x <= (narrow))                                                                         \
             narrow_##type(m);                                                                                \
         else if (m->n_x <= SP_FEW)                                                                           \
             few_##type(m);                                                                                   \

@@ -85,6 +85,13 @@ typedef struct sp_panel_format {
 /* A matmul through panels. */
 void sp_matmul_panels_avx512(const sp_matmul *m, const sp_panel_format *f);
 
+/* Matmuls of a single activation row (one_k_avx512.c). */
+void sp_matmul_one_q2_k_avx512(const sp_matmul *m);
+void sp_matmul_one_q3_k_avx512(const sp_matmul *m);
+void sp_matmul_one_q4_k_avx512(const sp_matmul *m);
+void sp_matmul_one_q5_k_avx512(const sp_matmul *m);
+void sp_matmul_one_q6_k_avx512(const sp_matmul *m);
+
 /* The n bytes at w of each of sixteen rows, of which n_rows exist; the others repeat the last. */
 INLINE void copy_rows(const uint8_t *w, size_t stride, int64_t n_rows, size_t n,
                       uint8_t copy[16][SP_MAX_SPAN])

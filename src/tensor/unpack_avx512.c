@@ -270,8 +270,12 @@ ROWS_32(q5_1, sp_tiles_b32_min_avx512, 2)
 ROWS_32(iq4_nl, sp_tiles_b32_avx512, 2)
 
 #define SET_ROW(k, dtype, type)                                                                              \
-    narrow_##type = (k)->matmul[dtype];                                                                      \
+    one_##type = narrow_##type = (k)->matmul[dtype];                                                         \
     (k)->matmul[dtype] = matmul_##type##_avx512
+
+#define SET_ROW_ONE(k, dtype, type)                                                                          \
+    SET_ROW(k, dtype, type);                                                                                 \
+    one_##type = sp_matmul_one_##type##_avx512
 
 void sp_fill_quant_avx512(sp_kernels *k)
 {
@@ -281,11 +285,11 @@ void sp_fill_quant_avx512(sp_kernels *k)
     SET_ROW(k, SP_DTYPE_Q5_1, q5_1);
     SET_ROW(k, SP_DTYPE_Q8_0, q8_0);
     SET_ROW(k, SP_DTYPE_IQ4_NL, iq4_nl);
-    SET_ROW(k, SP_DTYPE_Q2_K, q2_k);
-    SET_ROW(k, SP_DTYPE_Q3_K, q3_k);
-    SET_ROW(k, SP_DTYPE_Q4_K, q4_k);
-    SET_ROW(k, SP_DTYPE_Q5_K, q5_k);
-    SET_ROW(k, SP_DTYPE_Q6_K, q6_k);
+    SET_ROW_ONE(k, SP_DTYPE_Q2_K, q2_k);
+    SET_ROW_ONE(k, SP_DTYPE_Q3_K, q3_k);
+    SET_ROW_ONE(k, SP_DTYPE_Q4_K, q4_k);
+    SET_ROW_ONE(k, SP_DTYPE_Q5_K, q5_k);
+    SET_ROW_ONE(k, SP_DTYPE_Q6_K, q6_k);
     SET_ROW(k, SP_DTYPE_IQ4_XS, iq4_xs);
 }
 
