@@ -41,9 +41,14 @@ function follow() {
 
 function watchScroll() {
     const box = $("scroll");
+    let [top, height] = [0, 0];
+    /* text that grows also scrolls: only a way up in a conversation that has not shrunk is the reader's own */
     const look = () => {
-        isFollowing = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
-        $("to-bottom").hidden = isFollowing;
+        const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+        if (isAtEnd) isFollowing = true;
+        else if (box.scrollTop < top && box.scrollHeight >= height) isFollowing = false;
+        [top, height] = [box.scrollTop, box.scrollHeight];
+        $("to-bottom").hidden = isFollowing || isAtEnd;
     };
     box.addEventListener("scroll", look, { passive: true });
     new ResizeObserver(() => (follow(), look())).observe($("messages"));
@@ -97,6 +102,7 @@ function send(text, files) {
     if (!conv) {
         conv = newConversation();
         conv.system = settings.system;
+        conversations.set(conv.id, conv);
         rememberOpen();
     }
     conv.updated = Date.now();
@@ -253,7 +259,7 @@ function bindButtons() {
     on("new-chat", newChat);
     on("new-chat-small", newChat);
     on("stop", () => stopReply(conv));
-    on("open-settings", () => openSettings(systemNow()));
+    on("open-settings", () => (closeSidebar(false), openSettings(systemNow())));
     on("close-settings", () => $("settings").close());
     on("think", () => (change("think", !settings.think), showThink()));
     on("export-all", () => download("sputnik.json", "application/json", asJson([...conversations.values()])));

@@ -14,8 +14,8 @@ const TAGS = ["p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "
     "table", "thead", "tbody", "tr", "th", "td", "a", "sub", "sup", "kbd", "u", "mark", "s", "b", "i", "span"];
 const ATTRIBUTES = ["href", "title", "class", "start", "align"];
 const PURIFY = {
-    ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ATTRIBUTES, ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
-    FORBID_TAGS: ["style", "math", "svg", "form", "input", "button", "img"], RETURN_DOM_FRAGMENT: true,
+    ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ATTRIBUTES, ADD_URI_SAFE_ATTR: ["align", "start"], ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false,
+    ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i, FORBID_TAGS: ["style", "math", "svg", "form", "input", "button", "img"], RETURN_DOM_FRAGMENT: true,
 };
 const CLASSES = /^(?:math|math-display|raw|image|language-[\w+#.-]{1,32}|hljs(?:-[a-z_]{1,32})+)$/;
 const BARE_TAG = /^<\/?(?:br|sub|sup|kbd|u|mark|s|b|i|em|strong)\s*\/?>$/i;
@@ -24,7 +24,22 @@ const MATH_TAGS = new Set(("span svg path line g math semantics annotation mrow 
 const HIGHLIGHT_MAX = 60000; /* characters of one block of code that are still coloured */
 const MATH_MAX = 4000;
 
-const purify = window.DOMPurify?.isSupported ? window.DOMPurify : null;
+/* Debian 12's DOMPurify (2.4.1+dfsg) reads a variable that a security fix left undeclared, and so fails on everything. Declared, without
+ * members, the check it stands in does nothing; the checks of depth that count are in the loops after it. */
+globalThis.shadowNode ??= Object.freeze(Object.create(null));
+
+/* Whether the sanitiser that was found does its work. If not, text stays plain. */
+function isSound(candidate) {
+    try {
+        const box = document.createElement("div");
+        box.append(candidate.sanitize("<b id=a hidden>c</b><img alt=d><script>e</script>", PURIFY));
+        return box.firstChild.localName === "b" && !box.firstChild.attributes.length && box.childNodes.length === 1;
+    } catch {
+        return false;
+    }
+}
+
+const purify = window.DOMPurify?.isSupported && isSound(window.DOMPurify) ? window.DOMPurify : null;
 const marked = purify ? window.marked : null;
 const katex = window.katex ?? null;
 const hljs = window.hljs ?? null;
