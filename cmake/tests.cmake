@@ -54,3 +54,9 @@ foreach(source ${SP_FUZZ_SOURCES})
   add_test(NAME replay_${target} COMMAND replay_${target} tests/fuzz/corpus/${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(replay_${target} PROPERTIES ENVIRONMENT "${SP_TEST_ENV}" TIMEOUT 300)
 endforeach()
+
+# Judges texts by JSON schemas for tests/clients/test_json_schema_suite.py.
+add_executable(grammar_check tests/clients/grammar_check.c $<TARGET_OBJECTS:sputnik_objects>)
+target_include_directories(grammar_check PRIVATE include src)
+target_compile_definitions(grammar_check PRIVATE ${SP_LIB_DEFS})
+target_link_libraries(grammar_check PRIVATE Threads::Threads m ${SP_LIB_PARTS})

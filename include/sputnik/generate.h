@@ -5,6 +5,7 @@
 #define SPUTNIK_GENERATE_H
 
 #include <sputnik/chat.h>
+#include <sputnik/grammar.h>
 #include <sputnik/sampler.h>
 #include <sputnik/session.h>
 
@@ -47,18 +48,19 @@ typedef struct sp_generate_options {
     sp_chat_options chat;  /* as used for the prompt */
     sp_speculate speculate;
     int32_t n_draft; /* most tokens guessed at once, at most SP_SESSION_DRAFTS_MAX; 0: SP_DRAFTS_DEFAULT */
+    const sp_grammar *grammar; /* what the content may be; NULL: anything; outlives the generator */
 } sp_generate_options;
 
 #define SP_GENERATE_OPTIONS_DEFAULTS                                                                         \
     {                                                                                                        \
         SP_SAMPLER_OPTIONS_DEFAULTS, -1, NULL, 0, 0, 1, -1, SP_CHAT_NONE, SP_CHAT_OPTIONS_DEFAULTS,          \
-            SP_SPECULATE_AUTO, 0                                                                             \
+            SP_SPECULATE_AUTO, 0, NULL                                                                       \
     }
 
 typedef struct sp_generator sp_generator;
 
 /* Start a reply to prompt[0..n). Evaluates nothing yet. The session must outlive the generator. SP_E_UNSUPPORTED:
- * SP_SPECULATE_MTP with a model that has no such layer. */
+ * SP_SPECULATE_MTP with a model that has no such layer, or a grammar with one that has no vocabulary. */
 SP_API sp_status sp_generator_create(sp_generator **generator, sp_session *session, const int32_t *prompt,
                                      size_t n, const sp_generate_options *options, sp_error *err);
 SP_API void sp_generator_destroy(sp_generator *generator);

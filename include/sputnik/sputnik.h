@@ -6,6 +6,7 @@
 #include <sputnik/chat.h>
 #include <sputnik/experts.h>
 #include <sputnik/generate.h>
+#include <sputnik/grammar.h>
 #include <sputnik/model.h>
 #include <sputnik/sampler.h>
 #include <sputnik/session.h>

@@ -8,8 +8,10 @@
 #include "infer/generate_core.h"
 
 #include "infer/loop_guard.h"
+#include "infer/sampler_parts.h"
 #include "infer/stop.h"
 #include "text/chat_build.h"
+#include "text/grammar_match.h"
 #include "text/reply.h"
 
 #include <math.h>
@@ -30,11 +32,13 @@ struct sp_generator {
     sp_buf shown; /* scratch of the stop filter */
     sp_tokens tokens;
     size_t n_prompt;
-    int64_t n_thinking; /* tokens of reasoning so far */
-    sp_tokens forced;   /* what closes the reasoning */
-    size_t n_forced;    /* of them already given out */
-    bool closed;        /* the budget closed the reasoning */
-    float *logits;      /* scratch (vocab_size), made when the reasoning has been closed */
+    int64_t n_thinking;  /* tokens of reasoning so far */
+    sp_tokens forced;    /* what closes the reasoning */
+    size_t n_forced;     /* of them already given out */
+    bool closed;         /* the budget closed the reasoning */
+    sp_matcher *matcher; /* of the content; NULL: no grammar */
+    bool may_think;      /* a tag that opens reasoning may come before the grammar's first token */
+    float *logits;       /* scratch (vocab_size), made when the reasoning has been closed */
     sp_finish finish;
     size_t loop_period, loop_repeats;
 };
@@ -105,6 +109,18 @@ static sp_status filter_text(void *ctx, sp_reply_part part, const char *text, si
     return part == SP_REPLY_CONTENT ? SP_OK : sp_reply_record(g->reply, part, text, len, err);
 }
 
+/* Formats whose prompts leave it to the model to open its reasoning keep that choice. */
+static sp_status begin_grammar(sp_generator *g, const sp_generate_options *o, sp_error *err)
+{
+    if (!o->grammar) return SP_OK;
+    if (!g->source.tokenizer)
+        return sp_fail(err, SP_E_UNSUPPORTED,
+                       "generate: a grammar needs the model's vocabulary, which its files lack");
+    g->may_think = (o->format == SP_CHAT_R1_0528 || o->format == SP_CHAT_QWEN3) &&
+                   o->chat.think != SP_THINK_OFF && !sp_reply_is_thinking(g->reply) && o->think_budget != 0;
+    return sp_matcher_create(&g->matcher, o->grammar, g->source.tokenizer, err);
+}
+
 static sp_status fill_generator(sp_generator *g, const int32_t *prompt, size_t n,
                                 const sp_generate_options *o, sp_error *err)
 {
@@ -118,6 +134,7 @@ static sp_status fill_generator(sp_generator *g, const int32_t *prompt, size_t n
     SP_TRY(sp_reply_create(&g->reply, o->format, g->source.tokenizer, &o->chat, err));
     SP_TRY(sp_stop_init(&g->stop, o->stop, o->n_stop, err));
     if (o->n_stop) sp_reply_set_filter(g->reply, filter_text, g);
+    SP_TRY(begin_grammar(g, o, err));
     if (o->loop_guard) SP_TRY(sp_loop_guard_create(&g->guard, err));
     return o->think_budget >= 0 ? make_closing(g, err) : SP_OK;
 }
@@ -151,6 +168,7 @@ void sp_generator_destroy(sp_generator *generator)
     sp_sampler_destroy(generator->sampler);
     sp_reply_destroy(generator->reply);
     sp_loop_guard_destroy(generator->guard);
+    sp_matcher_destroy(generator->matcher);
     sp_stop_clear(&generator->stop);
     sp_buf_clear(&generator->shown);
     sp_tokens_clear(&generator->tokens);
@@ -186,18 +204,60 @@ static void check_budget(sp_generator *g)
     g->closed = true;
 }
 
-static sp_status choose_token(sp_generator *g, sp_step *step, sp_error *err)
+/* Tokens that the grammar allows here, NULL in the reasoning; *done: the content is complete and no token ends it. */
+static sp_status find_mask(sp_generator *g, uint64_t **mask, bool *done, sp_error *err)
+{
+    size_t n_allowed;
+    int32_t open = g->reply->ids[SP_MARK_THINK_OPEN];
+    if (!g->matcher || g->reply->state != SP_IN_CONTENT) return SP_OK;
+    g->reply->plain = !g->may_think;
+    SP_TRY(sp_matcher_mask(g->matcher, mask, &n_allowed, err));
+    *done = n_allowed == 0 && sp_matcher_is_complete(g->matcher);
+    if (g->may_think && open >= 0) (*mask)[open >> 6] |= 1ull << (open & 63);
+    return SP_OK;
+}
+
+/* The matcher follows the content: tokens that it allowed, and what ended a reasoning whose tag is no token. */
+static sp_status follow_grammar(sp_generator *g, const sp_step *step, sp_reply_state before, sp_error *err)
+{
+    const sp_tokenizer *tokenizer = g->source.tokenizer;
+    int32_t id = step->sample.id;
+    bool accepted = true;
+    size_t len;
+    const char *piece = sp_tokenizer_piece(tokenizer, id, &len);
+    if (g->reply->state == SP_IN_REASONING) {
+        g->may_think = false;
+        return SP_OK;
+    }
+    if (step->forced || sp_tokenizer_is_special(tokenizer, id) || sp_tokenizer_is_end(tokenizer, id))
+        return SP_OK;
+    if (before == SP_IN_REASONING) {
+        piece = g->reply->content.data ? g->reply->content.data : "";
+        len = g->reply->content.len;
+    }
+    g->may_think = false;
+    SP_TRY(sp_matcher_push(g->matcher, piece, len, &accepted, err));
+    if (accepted) return SP_OK;
+    return sp_fail(err, SP_E_RANGE, "generate: what follows the reasoning does not fit the grammar");
+}
+
+static sp_status choose_token(sp_generator *g, sp_step *step, bool *done, sp_error *err)
 {
     const float *logits = NULL;
+    uint64_t *mask = NULL;
     check_budget(g);
     if (g->n_forced < g->forced.n) {
         step->sample.id = g->forced.ids[g->n_forced];
         step->forced = 1;
         return SP_OK;
     }
+    SP_TRY(find_mask(g, &mask, done, err));
+    if (*done) return SP_OK;
     SP_TRY(g->source.sync(g->source.ctx, g->tokens.ids, g->tokens.n, &logits, err));
     SP_TRY(forbid_thinking(g, &logits, err));
-    return sp_sampler_sample(g->sampler, logits, g->tokens.ids, g->tokens.n, g->n_prompt, &step->sample, err);
+    sp_history history = {g->tokens.ids, g->tokens.n, g->n_prompt};
+    int32_t n_masked = mask ? sp_tokenizer_size(g->source.tokenizer) : 0;
+    return sp_sampler_sample_masked(g->sampler, logits, mask, n_masked, &history, &step->sample, err);
 }
 
 static sp_finish decide_finish(sp_generator *g, const sp_step *step, sp_status told)
@@ -236,20 +296,26 @@ sp_status sp_generator_next(sp_generator *generator, sp_step *step, sp_reply_fn 
     sp_generator *g = generator;
     *step = (sp_step){.sample = {.id = -1}, .finish = g->finish};
     if (g->finish != SP_FINISH_NONE) return SP_OK;
-    sp_status status = g->max_tokens == 0 ? SP_OK : choose_token(g, step, err);
-    if (g->max_tokens == 0 || status == SP_E_CANCELLED) {
+    bool none = g->max_tokens == 0, done = false;
+    sp_status status = none ? SP_OK : choose_token(g, step, &done, err);
+    if (none || done || status == SP_E_CANCELLED) {
         *step = (sp_step){.sample = {.id = -1}};
-        SP_TRY(end_reply(g, g->max_tokens == 0 ? SP_FINISH_LENGTH : SP_FINISH_CANCELLED, fn, ctx, err));
+        SP_TRY(end_reply(g,
+                         none   ? SP_FINISH_LENGTH
+                         : done ? SP_FINISH_END
+                                : SP_FINISH_CANCELLED,
+                         fn, ctx, err));
         step->finish = g->finish;
         return SP_OK;
     }
     if (status == SP_OK) status = sp_tokens_push(&g->tokens, step->sample.id, err);
     if (status != SP_OK) return status;
     g->n_forced += step->forced != 0;
-    bool was_thinking = sp_reply_is_thinking(g->reply);
+    sp_reply_state before = g->reply->state;
     status = sp_reply_push(g->reply, step->sample.id, fn, ctx, err);
     if (status != SP_OK && status != SP_E_CANCELLED) return status;
-    g->n_thinking += was_thinking && sp_reply_is_thinking(g->reply) && !step->forced;
+    if (g->matcher) SP_TRY(follow_grammar(g, step, before, err));
+    g->n_thinking += before == SP_IN_REASONING && sp_reply_is_thinking(g->reply) && !step->forced;
     sp_finish finish = decide_finish(g, step, status);
     if (finish == SP_FINISH_NONE) return SP_OK;
     SP_TRY(end_reply(g, finish, fn, ctx, err));

@@ -163,20 +163,35 @@ static void report_logprobs(const sp_sampler *sampler, const float *logits, sp_s
     }
 }
 
-sp_status sp_sampler_sample(sp_sampler *sampler, const float *logits, const int32_t *history, size_t n,
-                            size_t n_prompt, sp_sample *sample, sp_error *err)
+static void apply_mask(sp_sampler *sampler, const uint64_t *mask, int32_t n_masked)
+{
+    for (int32_t i = 0; i < sampler->options.n_valid; i++)
+        if (i >= n_masked || !(mask[i >> 6] >> (i & 63) & 1)) sampler->logits[i] = -INFINITY;
+}
+
+sp_status sp_sampler_sample_masked(sp_sampler *sampler, const float *logits, const uint64_t *mask,
+                                   int32_t n_masked, const sp_history *history, sp_sample *sample,
+                                   sp_error *err)
 {
     memset(sample, 0, sizeof *sample);
     load_logits(sampler, logits);
-    apply_penalties(sampler, history, n, n_prompt);
+    if (mask) apply_mask(sampler, mask, n_masked);
+    apply_penalties(sampler, history->ids, history->n, history->n_prompt);
     sample->id = sp_sampler_argmax(sampler);
     if (sample->id < 0)
         return sp_fail(err, SP_E_RANGE,
                        "sampler: no token can be chosen (all logits are NaN, or every token is banned)");
     if (sampler->options.temperature > 0) {
-        double u = sp_rng_uniform(sampler->options.seed, SAMPLER_STREAM, n);
+        double u = sp_rng_uniform(sampler->options.seed, SAMPLER_STREAM, history->n);
         sample->id = sp_sampler_draw(sampler, sample->id, u);
     }
     report_logprobs(sampler, logits, sample);
     return SP_OK;
+}
+
+sp_status sp_sampler_sample(sp_sampler *sampler, const float *logits, const int32_t *history, size_t n,
+                            size_t n_prompt, sp_sample *sample, sp_error *err)
+{
+    return sp_sampler_sample_masked(sampler, logits, NULL, 0, &(sp_history){history, n, n_prompt}, sample,
+                                    err);
 }

@@ -25,8 +25,20 @@ struct sp_sampler {
     int32_t *touched;   /* (vocab_size) ids with seen set */
 };
 
+/* The ids so far; the first n_prompt of them are the prompt's. */
+typedef struct sp_history {
+    const int32_t *ids;
+    size_t n, n_prompt;
+} sp_history;
+
 /* Terms below exp(-50) cannot move a sum that is at least 1: 2^20 of them add less than 2^-53. */
 #define SP_SMALLEST_EXPONENT (-50.0)
+
+/* As sp_sampler_sample, among the ids alone whose bit is set in the mask (n_masked bits; ids beyond are out); NULL: all.
+ * What is reported of probabilities stays that of all tokens. */
+sp_status sp_sampler_sample_masked(sp_sampler *sampler, const float *logits, const uint64_t *mask,
+                                   int32_t n_masked, const sp_history *history, sp_sample *sample,
+                                   sp_error *err);
 
 /* Id of the largest adjusted logit, the lowest on ties; -1 if none can be chosen. */
 int32_t sp_sampler_argmax(const sp_sampler *sampler);

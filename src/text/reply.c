@@ -234,7 +234,7 @@ static sp_status handle_mark(sp_reply *reply, sp_reply_mark mark, sp_error *err)
 /* First mark in text[0..len) among those that have no token of their own; SP_MARK_COUNT if there is none. */
 static sp_reply_mark find_mark(const sp_reply *reply, const char *text, size_t len, size_t *at)
 {
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len && !reply->plain; i++) {
         if (text[i] != '<') continue; /* every spelling begins so */
         for (int m = 0; m < SP_MARK_COUNT; m++) {
             const char *spelling = reply->ids[m] < 0 ? reply->spelling[m] : NULL;
@@ -250,7 +250,7 @@ static sp_reply_mark find_mark(const sp_reply *reply, const char *text, size_t l
 /* Length of the longest end of text that may begin a mark. */
 static size_t count_held(const sp_reply *reply, const char *text, size_t len)
 {
-    for (size_t i = len > 64 ? len - 64 : 0; i < len; i++) {
+    for (size_t i = len > 64 ? len - 64 : 0; i < len && !reply->plain; i++) {
         if (text[i] != '<') continue;
         for (int m = 0; m < SP_MARK_COUNT; m++) {
             const char *spelling = reply->ids[m] < 0 ? reply->spelling[m] : NULL;

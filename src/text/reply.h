@@ -49,6 +49,7 @@ struct sp_reply {
     sp_reply_fn fn; /* of the push or finish under way */
     void *fn_ctx;
     bool stopped; /* fn asked to stop */
+    bool plain;   /* marks are no longer looked for in the text: the content follows a grammar */
     sp_reply_filter_fn filter;
     void *filter_ctx;
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "text/grammar_vocab.h"
 
 sp_status sp_tokens_append(sp_tokens *tokens, const int32_t *ids, size_t n, sp_error *err)
 {
@@ -59,6 +60,7 @@ void sp_tokenizer_close(sp_tokenizer *t)
     sp_pretok_destroy(t->pretok);
     sp_free(t->chat_template);
     sp_free(t->added);
+    sp_vocab_destroy(atomic_load(&t->vocab));
     sp_free(t);
 }
 

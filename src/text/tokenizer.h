@@ -21,6 +21,8 @@
 #include "text/bpe.h"
 #include "text/pretoken.h"
 
+#include <stdatomic.h>
+
 #define SP_TOKENIZER_ENDS_MAX 16
 #define SP_TOKENIZER_JSON_MAX ((size_t)256 << 20) /* bytes of a file; published ones have 2-12 MB */
 
@@ -36,7 +38,8 @@ struct sp_tokenizer {
     char *chat_template;
     int32_t *added; /* (n_added) ids of added tokens, sorted by their bytes */
     size_t n_added;
-    bool added_first[256]; /* some added token starts with this byte */
+    bool added_first[256];            /* some added token starts with this byte */
+    _Atomic(struct sp_vocab *) vocab; /* grammar_vocab.h; NULL until a grammar asks for it */
 };
 
 sp_status sp_tokenizer_from_gguf(sp_tokenizer **tokenizer, const sp_gguf *gguf, sp_error *err);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Judges texts by schemas, for tests in other languages. Each line of standard input is
+ *   {"schema": ..., "texts": ["...", ...]}          "schema" left out: any JSON object
+ * and is answered by a line
+ *   {"status": "SP_OK", "error": "", "accepted": [true, ...]}
+ * where a text is accepted if it is complete and nothing in it is against the grammar. */
+#include "base/json.h"
+#include "text/grammar_match.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool judge(const sp_grammar *grammar, const char *text, size_t len)
+{
+    sp_matcher *matcher;
+    bool accepted = false;
+    if (sp_matcher_create(&matcher, grammar, NULL, NULL) != SP_OK) exit(1);
+    for (size_t i = 0; i < len; i++) {
+        if (sp_matcher_push(matcher, text + i, 1, &accepted, NULL) != SP_OK) exit(1);
+        if (!accepted) break;
+    }
+    accepted = accepted && sp_matcher_is_complete(matcher);
+    sp_matcher_destroy(matcher);
+    return accepted;
+}
+
+static void answer(const sp_json *line)
+{
+    const sp_json *schema = sp_json_get(line, "schema"), *texts = sp_json_get(line, "texts");
+    sp_error err = SP_ERROR_NONE;
+    sp_grammar *grammar = NULL;
+    sp_buf text = {NULL, 0, 0}, out = {NULL, 0, 0};
+    sp_status status;
+    if (schema) {
+        if (sp_json_dump(&text, schema, SP_JSON_COMPACT, NULL) != SP_OK) exit(1);
+        status = sp_grammar_json_schema(&grammar, text.data, text.len, &err);
+    } else {
+        status = sp_grammar_json_object(&grammar, &err);
+    }
+    sp_buf_printf(&out, NULL, "{\"status\": \"%s\", \"error\": ", sp_status_name(status));
+    sp_json_put_string(&out, err.text, strlen(err.text), NULL);
+    sp_buf_puts(&out, ", \"accepted\": [", NULL);
+    for (size_t i = 0; status == SP_OK && i < sp_json_size(texts); i++) {
+        size_t len = 0;
+        const char *one = sp_json_string(sp_json_at(texts, i), &len);
+        sp_buf_printf(&out, NULL, "%s%s", i ? ", " : "", one && judge(grammar, one, len) ? "true" : "false");
+    }
+    printf("%s]}\n", out.data);
+    fflush(stdout);
+    sp_grammar_destroy(grammar);
+    sp_buf_clear(&text);
+    sp_buf_clear(&out);
+}
+
+int main(void)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    while ((n = getline(&line, &cap, stdin)) > 0) {
+        sp_error err = SP_ERROR_NONE;
+        sp_json *root;
+        if (sp_json_parse(line, (size_t)n, &root, &err) != SP_OK) {
+            fprintf(stderr, "grammar_check: %s\n", err.text);
+            return 1;
+        }
+        answer(root);
+        sp_json_destroy(root);
+    }
+    free(line);
+    return 0;
+}
