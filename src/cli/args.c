@@ -115,6 +115,7 @@ static sp_status set_value(const sp_arg *arg, spelled option, const char *value,
                            option.text, value, arg->choices);
         *(const char **)out = value;
         return SP_OK;
+    case SP_ARG_CONFIG:
     case SP_ARG_STRING: *(const char **)out = value; return SP_OK;
     case SP_ARG_INTS: return set_ints(arg, option, value, out, err);
     case SP_ARG_STRINGS: {
@@ -136,6 +137,19 @@ static const sp_arg *find_long(const sp_command *command, const char *name, size
         if (strlen(arg->name) == len && memcmp(arg->name, name, len) == 0) return arg;
     }
     return NULL;
+}
+
+const sp_arg *sp_args_find(const sp_command *command, const char *name)
+{
+    return find_long(command, name, strlen(name));
+}
+
+sp_status sp_args_set(const sp_command *command, const char *name, const char *value, void *options,
+                      sp_error *err)
+{
+    const sp_arg *arg = sp_args_find(command, name);
+    spelled option = {name, (int)strlen(name)};
+    return arg ? set_value(arg, option, value, options, err) : SP_E_ARGUMENT;
 }
 
 static const sp_arg *find_letter(const sp_command *command, char letter)

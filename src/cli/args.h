@@ -9,13 +9,14 @@
 #include "base/mem.h"
 
 typedef enum sp_arg_type {
-    SP_ARG_FLAG,   /* int, becomes 1 */
-    SP_ARG_INT,    /* int64_t within [min, max] */
-    SP_ARG_FLOAT,  /* double within [min, max] */
-    SP_ARG_STRING, /* const char *, points into argv */
-    SP_ARG_CHOICE, /* const char *, one of the words in `choices`, separated by '|' */
-    SP_ARG_INTS,   /* sp_int_list, comma-separated, each within [min, max] */
-    SP_ARG_STRINGS /* sp_str_list, one more with each occurrence */
+    SP_ARG_FLAG,    /* int, becomes 1 */
+    SP_ARG_INT,     /* int64_t within [min, max] */
+    SP_ARG_FLOAT,   /* double within [min, max] */
+    SP_ARG_STRING,  /* const char *, points into argv */
+    SP_ARG_CHOICE,  /* const char *, one of the words in `choices`, separated by '|' */
+    SP_ARG_INTS,    /* sp_int_list, comma-separated, each within [min, max] */
+    SP_ARG_STRINGS, /* sp_str_list, one more with each occurrence */
+    SP_ARG_CONFIG   /* const char *, a file of options: args_config.h. What is given beside it goes before */
 } sp_arg_type;
 
 typedef struct sp_int_list {
@@ -64,6 +65,11 @@ typedef struct sp_arg {
     {                                                                                                        \
         name, letter, SP_ARG_INTS, offsetof(type, member), "N,N,...", NULL, min, max, help                   \
     }
+#define SP_CONFIG_ROW(type, member)                                                                          \
+    {                                                                                                        \
+        "config", 0, SP_ARG_CONFIG, offsetof(type, member), "FILE", NULL, 0, 0,                              \
+            "JSON file of options: {\"name\": value, ...}; those given here go before"                       \
+    }
 #define SP_STRINGS_ROW(type, member, name, letter, value, help)                                              \
     {                                                                                                        \
         name, letter, SP_ARG_STRINGS, offsetof(type, member), value, NULL, 0, 0, help                        \
@@ -96,6 +102,13 @@ sp_status sp_args_parse(const sp_command *command, int argc, char **argv, void *
 
 /* Free the lists in `options` and the operands. */
 void sp_args_clear(const sp_command *command, void *options, sp_args_result *result);
+
+/* The option of a long name; NULL. */
+const sp_arg *sp_args_find(const sp_command *command, const char *name);
+
+/* Set one option by its long name, as "--name value" does; `value` is NULL for flags and stays the caller's. */
+sp_status sp_args_set(const sp_command *command, const char *name, const char *value, void *options,
+                      sp_error *err);
 
 /* Numbers as the options read them; false (and *out unchanged) unless the whole text is one. */
 bool sp_parse_int(const char *text, int64_t *out);

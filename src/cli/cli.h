@@ -26,6 +26,7 @@ extern const sp_command sp_command_logits;
 extern const sp_command sp_command_perplexity;
 extern const sp_command sp_command_pull;
 extern const sp_command sp_command_run;
+extern const sp_command sp_command_serve;
 extern const sp_command sp_command_synth;
 extern const sp_command sp_command_tokenize;
 extern const sp_command sp_command_train;

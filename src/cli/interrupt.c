@@ -36,6 +36,11 @@ bool sp_interrupt_seen(void)
     return interrupted != 0;
 }
 
+const volatile int *sp_interrupt_flag(void)
+{
+    return &interrupted;
+}
+
 void sp_interrupt_forget(void)
 {
     interrupted = 0;

@@ -9,6 +9,7 @@ void sp_interrupt_catch(void);
 /* Also SIGTERM and SIGUSR1: what launchers and batch systems send before they end a job. */
 void sp_interrupt_catch_all(void);
 bool sp_interrupt_seen(void);
+const volatile int *sp_interrupt_flag(void); /* not 0 once seen */
 void sp_interrupt_forget(void);
 
 #endif

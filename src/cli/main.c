@@ -4,18 +4,28 @@
 #include "cli/cli.h"
 
 #include "base/text.h"
+#include "cli/args_config.h"
 
 #include <string.h>
 
 const sp_command *const sp_commands[] = {
-    &sp_command_chat,       &sp_command_run,
-    &sp_command_pull,       &sp_command_inspect,
-    &sp_command_tokenize,   &sp_command_logits,
-    &sp_command_perplexity, &sp_command_eval,
-    &sp_command_convert,    &sp_command_synth,
-    &sp_command_data,       &sp_command_train,
-    &sp_command_bench,      &sp_command_keys,
-    &sp_command_usage,      NULL,
+    &sp_command_chat,
+    &sp_command_run,
+    &sp_command_serve,
+    &sp_command_pull,
+    &sp_command_inspect,
+    &sp_command_tokenize,
+    &sp_command_logits,
+    &sp_command_perplexity,
+    &sp_command_eval,
+    &sp_command_convert,
+    &sp_command_synth,
+    &sp_command_data,
+    &sp_command_train,
+    &sp_command_bench,
+    &sp_command_keys,
+    &sp_command_usage,
+    NULL,
 };
 
 static const sp_command *find_command(const char *name)
@@ -94,15 +104,39 @@ static int show_help(int argc, char **argv)
     return sp_cli_flush();
 }
 
+/* The file of options that was asked for, or NULL. */
+static const char *config_path(const sp_command *command, const void *options)
+{
+    for (size_t i = 0; i < command->n_args; i++)
+        if (command->args[i].type == SP_ARG_CONFIG)
+            return *(const char *const *)((const char *)options + command->args[i].offset);
+    return NULL;
+}
+
+/* Defaults, then the file, then what was given, which goes before. */
+static sp_status parse_all(const sp_command *command, int argc, char **argv, void *options,
+                           sp_args_result *result, sp_args_config *config, sp_error *err)
+{
+    memcpy(options, command->defaults, command->options_bytes);
+    SP_TRY(sp_args_parse(command, argc, argv, options, result, err));
+    const char *path = config_path(command, options);
+    if (!path || result->help) return SP_OK;
+    sp_args_clear(command, options, result);
+    memcpy(options, command->defaults, command->options_bytes);
+    SP_TRY(sp_args_config_load(config, command, path, options, err));
+    return sp_args_parse(command, argc, argv, options, result, err);
+}
+
 static int run_command(const sp_command *command, int argc, char **argv)
 {
     sp_error err = SP_ERROR_NONE;
     sp_args_result result;
+    sp_args_config config = {NULL};
     int code;
     void *options = sp_malloc(command->options_bytes);
     if (!options) return sp_cli_say("out of memory");
-    memcpy(options, command->defaults, command->options_bytes);
-    if (sp_args_parse(command, argc, argv, options, &result, &err) != SP_OK) {
+    memset(&result, 0, sizeof result);
+    if (parse_all(command, argc, argv, options, &result, &config, &err) != SP_OK) {
         code = sp_cli_usage(command, "%s", err.text);
     } else if (result.help) {
         sp_help_print(command, stdout);
@@ -112,6 +146,7 @@ static int run_command(const sp_command *command, int argc, char **argv)
         if (code == SP_EXIT_GOOD) code = sp_cli_flush();
     }
     sp_args_clear(command, options, &result);
+    sp_args_config_clear(&config);
     sp_free(options);
     return code;
 }

@@ -7,6 +7,8 @@
 #include "server/meter.h"
 #include "server/scheduler.h"
 
+#include <stdatomic.h>
+
 /* What to do with reasoning_content in messages that clients send back. */
 typedef enum sp_reasoning_policy {
     SP_REASONING_IGNORE,
@@ -37,12 +39,16 @@ typedef struct sp_server_options {
     bool map_temperature; /* as the V3-0324 card: T <= 1 -> 0.3 T, above: T - 0.7 */
     int64_t max_tokens;   /* of a reply where the request says nothing; -1: until the context is full */
     sp_generate_options generate; /* other defaults of a reply */
+    bool fixed_seed;              /* generate's seed for requests that give none; else a new one each time */
     /* One line of structured log (JSON, no newline). Any thread. */
     void (*log)(void *ctx, const char *line);
-    /* The socket is bound. */
+    /* The socket is bound; later, no more connections are taken. */
     void (*ready)(void *ctx, const char *host, int port);
+    void (*stopping)(void *ctx);
     void *ctx;
 } sp_server_options;
+
+struct sp_ops; /* what has been counted: ops.h */
 
 typedef struct sp_server {
     sp_server_options options;
@@ -54,10 +60,12 @@ typedef struct sp_server {
     int64_t started;      /* Unix seconds */
     sp_scheduler *scheduler;
     sp_meter *meter; /* NULL: built without SQLite */
+    struct sp_ops *ops;
+    atomic_bool is_stopping;
 } sp_server;
 
 /* Serve until *stop is set (by a signal handler, say) and then until running replies have ended or grace_s is over. `server` has been filled
- * but for name, fingerprint and started. Errors: SP_E_ARGUMENT (not loopback and no keys), SP_E_IO (the address is taken), SP_E_UNSUPPORTED
+ * but for name, fingerprint, started, ops and is_stopping. Errors: SP_E_ARGUMENT (not loopback and no keys), SP_E_IO (the address is taken), SP_E_UNSUPPORTED
  * (built without libmicrohttpd). */
 sp_status sp_server_run(sp_server *server, const volatile int *stop, sp_error *err);
 
@@ -67,7 +75,8 @@ bool sp_server_admit(sp_server *server, sp_exchange *x, sp_key_info *key);
 /* An endpoint. */
 typedef struct sp_route {
     const char *method,
-        *path; /* path as in "/chat/completions"; "/v1" and "/beta" before it are the router's business */
+        *path; /* path as in "/chat/completions"; "/v1" and "/beta" before it are the router's business; "/models/{id}": whatever
+                  follows the slash */
     void (*handle)(sp_server *server, sp_exchange *x);
     bool is_open; /* needs no key: health, page */
 } sp_route;
