@@ -86,11 +86,13 @@ bool sp_api_options(const sp_server *server, const sp_request_common *c, sp_gene
     set_if_given(&s->presence_penalty, c->presence_penalty);
     set_if_given(&s->repetition_penalty, c->repetition_penalty);
     if (c->top_k >= 0) s->top_k = (int32_t)c->top_k;
-    s->seed = c->has_seed ? (uint64_t)c->seed : sp_api_random();
+    if (c->has_seed)
+        s->seed = (uint64_t)c->seed;
+    else if (!server->options.fixed_seed)
+        s->seed = sp_api_random();
     s->logit_bias = c->bias;
     s->n_logit_bias = c->n_bias;
-    /* a sampler that reports alternatives reports the chosen token's likelihood too */
-    s->n_logprobs = c->n_logprobs < 0 ? 0 : c->n_logprobs == 0 ? 1 : (int32_t)c->n_logprobs;
+    s->n_logprobs = c->n_logprobs > 0 ? (int32_t)c->n_logprobs : 0;
     options->max_tokens = c->max_tokens > 0            ? c->max_tokens
                           : server->options.max_tokens ? server->options.max_tokens
                                                        : -1;
@@ -126,8 +128,11 @@ bool sp_api_submit(sp_run *run, size_t i, const sp_tokens *prompt, const sp_gene
 {
     sp_error err = SP_ERROR_NONE;
     sp_choice *choice = &run->choices[i];
-    sp_job_request request = {
-        .prompt = prompt->ids, .n_prompt = prompt->n, .generate = *options, .grammar = grammar};
+    sp_job_request request = {.prompt = prompt->ids,
+                              .n_prompt = prompt->n,
+                              .generate = *options,
+                              .grammar = grammar,
+                              .want_tokens = run->n_logprobs >= 0};
     request.owner = run->key.id[0] ? run->key.id : sp_exchange_peer(run->exchange);
     if (!request.owner) request.owner = "";
     choice->n_prompt = prompt->n;
@@ -160,9 +165,21 @@ static void note_run(sp_run *run, const sp_run_usage *usage)
         sp_exchange_note(x, "finish", sp_finish_name(run->choices[0].finish));
 }
 
+/* What replies that have not ended have used. A job that still waited has used nothing. */
+static void count_unfinished(sp_run *run)
+{
+    for (size_t i = 0; i < run->n_choices; i++) {
+        sp_choice *choice = &run->choices[i];
+        if (choice->is_done || !choice->job) continue;
+        sp_job_get_usage(choice->job, &choice->usage);
+        if (choice->usage.prompt_s <= 0) choice->n_prompt = choice->usage.n_cached = 0;
+    }
+}
+
 static void book_run(sp_run *run, bool cancelled)
 {
     sp_error err = SP_ERROR_NONE;
+    count_unfinished(run);
     sp_run_usage usage = sp_run_usage_of(run);
     run->is_booked = true;
     note_run(run, &usage);
@@ -191,6 +208,7 @@ static sp_status take_events(sp_run *run, sp_choice *choice, sp_buf *out, sp_err
     sp_status status = SP_OK;
     while (status == SP_OK && !run->fault.status && choice->job && !choice->is_done &&
            sp_job_take(choice->job, &event)) {
+        if (!choice->is_started) sp_job_get_usage(choice->job, &choice->usage); /* what the cache had */
         const sp_tool_call *call = event.type == SP_EVENT_TEXT && event.part == SP_REPLY_TOOL_CALL
                                        ? sp_job_tool_call(choice->job, choice->n_job_calls)
                                        : NULL;

@@ -25,6 +25,10 @@ WEAK bool sp_job_take(sp_job *job, sp_event *event)
     (void)job, (void)event;
     return false;
 }
+WEAK void sp_job_get_usage(const sp_job *job, sp_job_usage *usage)
+{
+    (void)job, (void)usage;
+}
 WEAK const sp_tool_call *sp_job_tool_call(const sp_job *job, size_t i)
 {
     (void)job, (void)i;
