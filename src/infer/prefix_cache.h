@@ -38,9 +38,14 @@ sp_status sp_prefix_cache_load(sp_prefix_cache *cache, sp_session *session, cons
 /* Remember the whole units of the session's timeline. Lack of memory or disk is no error: less is remembered. */
 void sp_prefix_cache_store(sp_prefix_cache *cache, const sp_session *session);
 
+/* Wait until what is on its way to the disk is there. */
+void sp_prefix_cache_flush(sp_prefix_cache *cache);
+
 typedef struct sp_prefix_cache_stats {
     uint64_t n_units, n_bytes, n_disk_units, n_disk_bytes;
-    uint64_t n_hit_tokens, n_disk_hit_tokens, n_miss_tokens, n_evicted, n_damaged;
+    uint64_t n_hit_tokens, n_disk_hit_tokens; /* given to sessions from memory and from disk */
+    uint64_t n_miss_tokens;                   /* in whole units that had to be evaluated */
+    uint64_t n_evicted, n_damaged; /* units out of memory; files that were not what they should be */
 } sp_prefix_cache_stats;
 
 void sp_prefix_cache_get_stats(const sp_prefix_cache *cache, sp_prefix_cache_stats *stats);
