@@ -55,6 +55,12 @@ foreach(source ${SP_FUZZ_SOURCES})
   set_tests_properties(replay_${target} PROPERTIES ENVIRONMENT "${SP_TEST_ENV}" TIMEOUT 300)
 endforeach()
 
+# Many streaming clients of a server, for tests/clients and figures.
+add_executable(serve_load tests/load/serve_load.c $<TARGET_OBJECTS:sputnik_objects>)
+target_include_directories(serve_load PRIVATE include src)
+target_compile_definitions(serve_load PRIVATE ${SP_LIB_DEFS})
+target_link_libraries(serve_load PRIVATE Threads::Threads m ${SP_LIB_PARTS})
+
 # Judges texts by JSON schemas for tests/clients/test_json_schema_suite.py.
 add_executable(grammar_check tests/clients/grammar_check.c $<TARGET_OBJECTS:sputnik_objects>)
 target_include_directories(grammar_check PRIVATE include src)
