@@ -77,7 +77,7 @@ static void set_headers(sp_exchange *x, const sp_page_asset *asset)
     sp_exchange_set_header(x, "ETag", asset->etag);
     if (!asset->is_packed) return;
     sp_exchange_set_header(x, "Content-Encoding", "gzip");
-    sp_exchange_set_header(x, "Vary", "Accept-Encoding");
+    sp_exchange_set_header(x, "Vary", "Accept-Encoding, Origin");
 }
 
 static void handle_asset(sp_server *server, sp_exchange *x)
