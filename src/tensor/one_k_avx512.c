@@ -8,7 +8,7 @@
 #if defined(__x86_64__)
 
 #include "tensor/decode.h"
-#include "tensor/few_avx512.h"
+#include "tensor/one_avx512.h"
 
 /* A block of the activation row. */
 typedef struct one_block {
@@ -30,11 +30,6 @@ typedef struct format_one {
 
 /* --- pieces ------------------------------------------------------------------------------------------------- */
 
-INLINE __m128i load_16(const void *p)
-{
-    return _mm_loadu_si128((const __m128i *)p);
-}
-
 INLINE __m512i load_64(const void *p)
 {
     return _mm512_loadu_si512(p);
@@ -44,11 +39,6 @@ INLINE __m512i load_64(const void *p)
 INLINE __m512i load_twice(const void *p)
 {
     return _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)p));
-}
-
-INLINE __m512i every_byte(int v)
-{
-    return _mm512_set1_epi8((char)v);
 }
 
 /* a | (b & c) */
@@ -100,15 +90,6 @@ INLINE __m512i dot_q2_k(const uint8_t *w, const one_block *x)
                       spread_scales(scales, 4, 5, 12, 13, 0));
     return add_quarter(sum, _mm512_and_si512(_mm512_srli_epi16(v, 6), three), x, 3, 0,
                        spread_scales(scales, 6, 7, 14, 15, 0));
-}
-
-/* Sixteen bytes of rows 0, 4, 8 and 12. */
-INLINE __m512i load_4_rows(const uint8_t *w, size_t stride)
-{
-    __m512i v = _mm512_castsi128_si512(load_16(w));
-    v = _mm512_inserti32x4(v, load_16(w + 4 * stride), 1);
-    v = _mm512_inserti32x4(v, load_16(w + 8 * stride), 2);
-    return _mm512_inserti32x4(v, load_16(w + 12 * stride), 3);
 }
 
 /* Sums as 16 h + l, bytes both, since they meet mins that are bytes. */
@@ -250,20 +231,6 @@ INLINE one_block load_block(const format_one *f, const sp_act_q8k *a)
     if (f->sums) f->sums(a->sums, x.sums);
     x.d = a->d;
     return x;
-}
-
-/* Elements of two registers added up crosswise: in each part a0 + a2, b0 + b2, a1 + a3, b1 + b3. */
-INLINE __m512i add_crosswise(__m512i a, __m512i b)
-{
-    return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-}
-
-/* In each part: the sums of that part of a, b, c and d. */
-INLINE __m512i sum_parts(__m512i a, __m512i b, __m512i c, __m512i d)
-{
-    a = add_crosswise(a, b);
-    c = add_crosswise(c, d);
-    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c));
 }
 
 /* Parts of a, then of b: the first plus the second, the third plus the fourth. */

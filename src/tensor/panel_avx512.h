@@ -85,7 +85,11 @@ typedef struct sp_panel_format {
 /* A matmul through panels. */
 void sp_matmul_panels_avx512(const sp_matmul *m, const sp_panel_format *f);
 
-/* Matmuls of a single activation row (one_k_avx512.c). */
+/* Matmuls of a single activation row (one_32_avx512.c, one_k_avx512.c). */
+void sp_matmul_one_q4_1_avx512(const sp_matmul *m);
+void sp_matmul_one_q5_0_avx512(const sp_matmul *m);
+void sp_matmul_one_q5_1_avx512(const sp_matmul *m);
+void sp_matmul_one_iq4_nl_avx512(const sp_matmul *m);
 void sp_matmul_one_q2_k_avx512(const sp_matmul *m);
 void sp_matmul_one_q3_k_avx512(const sp_matmul *m);
 void sp_matmul_one_q4_k_avx512(const sp_matmul *m);
