@@ -290,7 +290,9 @@ static int run_serve(const void *options, char *const *operands, int n_operands)
     if (!s) return sp_cli_say("out of memory");
     s->args = options;
     s->log.fd = -1;
-    if (sp_cli_open_model(&s->model, n_operands > 0 ? operands[0] : "nano")) {
+    const char *name = n_operands > 0 ? operands[0] : "nano";
+    s->server.options.asked_name = name;
+    if (sp_cli_open_model(&s->model, name)) {
         sp_status status = serve(s, &err);
         code = status == SP_OK ? SP_EXIT_GOOD : sp_cli_fail(&err, NULL);
         if (status == SP_E_ARGUMENT) code = SP_EXIT_USAGE;

@@ -25,7 +25,8 @@ bool sp_api_admit(sp_server *server, sp_exchange *x, sp_key_info *key)
 
 bool sp_api_check_model(const sp_server *server, const char *model, sp_fault *fault)
 {
-    if (strcmp(model, server->name) == 0) return true;
+    const char *asked = server->options.asked_name;
+    if (strcmp(model, server->name) == 0 || (asked && strcmp(model, asked) == 0)) return true;
     for (size_t i = 0; i < server->options.n_aliases; i++)
         if (strcmp(model, server->options.aliases[i]) == 0) return true;
     return sp_fault_set(fault, 404, "model", "model_not_found",
