@@ -17,7 +17,7 @@ static const char *finish_reason(const sp_run *run, const sp_choice *choice)
 }
 
 /* `"id":...,"choices":` */
-static sp_status put_head(const sp_run *run, const char *object, sp_buf *out, sp_error *err)
+static sp_status write_head(const sp_run *run, const char *object, sp_buf *out, sp_error *err)
 {
     SP_TRY(sp_buf_puts(out, "{\"id\":", err));
     SP_TRY(sp_put_text(out, run->id, err));
@@ -27,6 +27,12 @@ static sp_status put_head(const sp_run *run, const char *object, sp_buf *out, sp
     SP_TRY(sp_buf_puts(out, ",\"system_fingerprint\":", err));
     SP_TRY(sp_put_text(out, run->server->fingerprint, err));
     return sp_buf_puts(out, ",\"choices\":[", err);
+}
+
+static sp_status put_head(sp_run *run, const char *object, sp_buf *out, sp_error *err)
+{
+    if (!run->head.len) SP_TRY(write_head(run, object, &run->head, err));
+    return sp_buf_append(out, run->head.data, run->head.len, err);
 }
 
 static sp_status put_call(const sp_run_call *call, const char *arguments, size_t len, sp_buf *out,
@@ -43,7 +49,7 @@ static sp_status put_call(const sp_run_call *call, const char *arguments, size_t
 
 /* --- a stream ------------------------------------------------------------------------------------------- */
 
-static sp_status open_chunk(const sp_run *run, const sp_choice *choice, sp_buf *out, sp_error *err)
+static sp_status open_chunk(sp_run *run, const sp_choice *choice, sp_buf *out, sp_error *err)
 {
     SP_TRY(sp_buf_puts(out, "data: ", err));
     SP_TRY(put_head(run, "chat.completion.chunk", out, err));

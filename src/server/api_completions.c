@@ -18,7 +18,7 @@ static const char *finish_reason(const sp_choice *choice)
     }
 }
 
-static sp_status put_head(const sp_run *run, sp_buf *out, sp_error *err)
+static sp_status write_head(const sp_run *run, sp_buf *out, sp_error *err)
 {
     SP_TRY(sp_buf_puts(out, "{\"id\":", err));
     SP_TRY(sp_put_text(out, run->id, err));
@@ -28,6 +28,12 @@ static sp_status put_head(const sp_run *run, sp_buf *out, sp_error *err)
     SP_TRY(sp_buf_puts(out, ",\"system_fingerprint\":", err));
     SP_TRY(sp_put_text(out, run->server->fingerprint, err));
     return sp_buf_puts(out, ",\"choices\":[", err);
+}
+
+static sp_status put_head(sp_run *run, sp_buf *out, sp_error *err)
+{
+    if (!run->head.len) SP_TRY(write_head(run, &run->head, err));
+    return sp_buf_append(out, run->head.data, run->head.len, err);
 }
 
 static sp_status put_choice(const sp_run *run, sp_choice *choice, const char *text, size_t len,
@@ -45,8 +51,8 @@ static sp_status put_choice(const sp_run *run, sp_choice *choice, const char *te
     return sp_buf_puts(out, "}", err);
 }
 
-static sp_status put_chunk(const sp_run *run, sp_choice *choice, const char *text, size_t len,
-                           const char *reason, sp_buf *out, sp_error *err)
+static sp_status put_chunk(sp_run *run, sp_choice *choice, const char *text, size_t len, const char *reason,
+                           sp_buf *out, sp_error *err)
 {
     SP_TRY(sp_buf_puts(out, "data: ", err));
     SP_TRY(put_head(run, out, err));

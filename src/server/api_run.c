@@ -23,7 +23,9 @@ sp_run *sp_run_create(sp_server *server, sp_exchange *x, const sp_dialect *diale
     run->model = sp_strdup(model);
     run->endpoint = sp_strdup(x ? sp_exchange_path(x) : "");
     run->choices = sp_calloc(n_choices, sizeof *run->choices);
-    snprintf(run->id, sizeof run->id, "%s%.60s", dialect->id_prefix, x ? sp_exchange_id(x) : "0");
+    const char *id = x ? sp_exchange_id(x) : "0";
+    if (strncmp(id, "req-", 4) == 0) id += 4;
+    snprintf(run->id, sizeof run->id, "%s%.60s", dialect->id_prefix, id);
     if (!run->model || !run->endpoint || !run->choices) {
         sp_run_destroy(run);
         return NULL;
@@ -53,6 +55,7 @@ void sp_run_destroy(sp_run *run)
         clear_choice(&run->choices[i]);
         if (run->echo) sp_free(run->echo[i]);
     }
+    sp_buf_clear(&run->head);
     sp_free(run->echo);
     sp_free(run->choices);
     sp_free(run->model);

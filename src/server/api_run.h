@@ -74,6 +74,7 @@ struct sp_run {
     char *endpoint;
     int64_t created;
     double began;
+    sp_buf head; /* what each chunk or body begins with, written once */
     bool stream, include_usage;
     bool thinks; /* replies of this model may hold reasoning */
     bool one_call;
