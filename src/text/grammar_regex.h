@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Patterns of JSON Schema (ECMA-262 regular expressions with the u flag, searched anywhere in a string) as automata over
+ * JSON strings in their canonical spelling, quotes included. */
+#ifndef SP_TEXT_GRAMMAR_REGEX_H
+#define SP_TEXT_GRAMMAR_REGEX_H
+
+#include "text/grammar_dfa.h"
+
+/* SP_E_FORMAT: not a regular expression; SP_E_UNSUPPORTED: what no automaton has (back references, look-around, word
+ * boundaries) or properties of characters; SP_E_LIMIT: too many states. */
+sp_status sp_dfa_regex(sp_dfa *dfa, const char *pattern, size_t len, sp_error *err);
+
+/* The strings that all of the automata accept (`negated`: do not accept), of min to max characters. */
+typedef struct sp_dfa_part {
+    const sp_dfa *dfa;
+    bool negated;
+} sp_dfa_part;
+
+#define SP_DFA_PARTS_MAX 12
+
+sp_status sp_dfa_meet(sp_dfa *dfa, const sp_dfa *canonical, const sp_dfa_part *parts, size_t n,
+                      const uint32_t range[2], sp_error *err);
+
+/* The pattern of a string format that is supported, or NULL. */
+const char *sp_format_pattern(const char *name);
+
+#endif
