@@ -28,7 +28,7 @@ _sputnik() {
         mapfile -t COMPREPLY < <(compgen -W "$("$program" help "$cmd" 2> /dev/null | sed -n "1s/.* $cmd \([a-z|]*\).*/\1/p" | tr '|' ' ')" -- "$cur")
         return
         ;;
-    chat:chat | run:run | eval:eval | bench:bench | inspect:inspect | tokenize:tokenize | logits:logits | perplexity:perplexity)
+    chat:chat | serve:serve | run:run | eval:eval | bench:bench | inspect:inspect | tokenize:tokenize | logits:logits | perplexity:perplexity)
         [ "${cur#-}" = "$cur" ] && mapfile -t COMPREPLY < <(compgen -f -W nano -- "$cur") && return
         ;;
     pull:pull)

@@ -14,4 +14,4 @@ complete -c sputnik -n '__fish_seen_subcommand_from help' -f -a '(sputnik help -
 complete -c sputnik -n '__fish_seen_subcommand_from pull' -f -a '(sputnik pull --list 2> /dev/null | string replace -r " .*" "")'
 complete -c sputnik -n '__fish_seen_subcommand_from data; and test (count (commandline -opc)) -eq 2' -f -a '(sputnik help data 2> /dev/null | string replace -rf "^Usage: .* data ([a-z|]*).*" "\$1" | string split "|")'
 complete -c sputnik -n '__fish_seen_subcommand_from keys; and test (count (commandline -opc)) -eq 2' -f -a 'add list revoke'
-complete -c sputnik -n '__fish_seen_subcommand_from chat run eval bench inspect tokenize logits perplexity; and test (count (commandline -opc)) -eq 2' -a nano -d 'the model that comes with the program'
+complete -c sputnik -n '__fish_seen_subcommand_from chat serve run eval bench inspect tokenize logits perplexity; and test (count (commandline -opc)) -eq 2' -a nano -d 'the model that comes with the program'

@@ -73,29 +73,6 @@ static void resume(void *connection)
     MHD_resume_connection(connection);
 }
 
-static void *on_line(void *cls, const char *uri, struct MHD_Connection *connection)
-{
-    sp_http *http = cls;
-    client *from = client_of(connection);
-    request *r = from ? sp_calloc(1, sizeof *r) : NULL;
-    (void)uri; /* the path comes decoded with the head */
-    if (!r || !(r->x = sp_exchange_create())) {
-        sp_free(r);
-        return NULL;
-    }
-    uint64_t number = atomic_fetch_add(&http->n_requests, 1);
-    snprintf(r->x->id, sizeof r->x->id, "req-%016llx",
-             (unsigned long long)sp_hash(http->salt, &number, sizeof number));
-    r->http = http;
-    r->client = from;
-    r->connection = connection;
-    r->x->suspend = suspend;
-    r->x->resume = resume;
-    r->x->connection = connection;
-    sp_watch_begin(http->watch, from->watched, r->x);
-    return r;
-}
-
 static void set_peer(sp_exchange *x, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -109,6 +86,30 @@ static void set_peer(sp_exchange *x, struct MHD_Connection *connection)
         strcpy(text, "local");
     const char *from = strncmp(text, "::ffff:", 7) == 0 && strchr(text, '.') ? text + 7 : text;
     snprintf(x->peer, sizeof x->peer, "%.*s", (int)sizeof x->peer - 1, from);
+}
+
+static void *on_line(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    sp_http *http = cls;
+    client *from = client_of(connection);
+    request *r = from ? sp_calloc(1, sizeof *r) : NULL;
+    if (!r || !(r->x = sp_exchange_create())) {
+        sp_free(r);
+        return NULL;
+    }
+    uint64_t number = atomic_fetch_add(&http->n_requests, 1);
+    snprintf(r->x->id, sizeof r->x->id, "req-%016llx",
+             (unsigned long long)sp_hash(http->salt, &number, sizeof number));
+    r->http = http;
+    r->client = from;
+    r->connection = connection;
+    r->x->suspend = suspend;
+    r->x->resume = resume;
+    r->x->connection = connection;
+    set_peer(r->x, connection);
+    r->x->path = sp_strndup(uri, strcspn(uri, "?")); /* for the log; decoded, it comes with the head */
+    sp_watch_begin(http->watch, from->watched, r->x);
+    return r;
 }
 
 typedef struct field_sink {
@@ -128,7 +129,7 @@ static bool fill_head(request *r, const char *path, const char *method, const ch
 {
     sp_exchange *x = r->x;
     field_sink headers = {&x->headers, false}, query = {&x->query, false};
-    set_peer(x, r->connection);
+    sp_free(x->path);
     x->method = sp_strdup(method);
     x->path = sp_strdup(path);
     x->is_http10 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
@@ -210,6 +211,22 @@ static enum MHD_Result go_on(request *r)
 
 /* --- the request's way ---------------------------------------------------------------------------------- */
 
+/* Beside libmicrohttpd, where it lets nothing be queued and closes the connection next. */
+static void send_plainly(request *r, const char *answer)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (!info || r->http->options.tls_cert) return;
+    ssize_t n = send((int)info->connect_fd, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)n; /* who does not take it has none */
+}
+
+static const char large_answer[] =
+    "HTTP/1.1 413 Payload Too Large\r\nContent-Type: application/json\r\nContent-Length: 101\r\nConnection: "
+    "close\r\n\r\n"
+    "{\"error\":{\"message\":\"the body is too "
+    "large\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}";
+
 static const char late_answer[] = "HTTP/1.1 408 Request Timeout\r\nContent-Type: "
                                   "application/json\r\nContent-Length: 114\r\nConnection: close\r\n\r\n"
                                   "{\"error\":{\"message\":\"the request did not arrive in "
@@ -253,7 +270,8 @@ static enum MHD_Result take_piece(request *r, const char *piece, size_t n)
     if (x->has_reply) return MHD_YES;
     if (x->body.len + n > http->options.max_body_bytes) {
         x->status = 413;
-        sp_exchange_note(x, "reason", "body too large");
+        sp_exchange_note(x, "error", "body too large");
+        send_plainly(r, large_answer);
         return MHD_NO;
     }
     size_t all = atomic_fetch_add(&http->body_bytes, n) + n;
@@ -261,7 +279,7 @@ static enum MHD_Result take_piece(request *r, const char *piece, size_t n)
     if (all / BODIES_AT_ONCE > http->options.max_body_bytes ||
         sp_buf_append(&x->body, piece, n, NULL) != SP_OK) {
         x->status = 503;
-        sp_exchange_note(x, "reason", "too many bodies at once");
+        sp_exchange_note(x, "error", "too many bodies at once");
         return MHD_NO;
     }
     return MHD_YES;

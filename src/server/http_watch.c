@@ -13,13 +13,15 @@
 #include <unistd.h>
 
 #define TICK_MS 500
+#define CUT_S 0.5 /* for what has come of a request to be read, when its sender has stopped sending */
 #define GONE_EVENTS (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
 struct sp_watched {
     int fd;
     uint32_t serial;
     double deadline; /* for the request to have come; 0: none */
-    bool is_idle;    /* between two requests: the next byte begins one */
+    bool is_guarded;
+    bool is_idle; /* between two requests: the next byte begins one */
     sp_exchange *x;
     sp_watched *prev, *next;
 };
@@ -58,7 +60,7 @@ sp_watched *sp_watch_add(sp_watch *watch, int fd)
     if (c->next) c->next->prev = c;
     watch->first = c;
     watch->n++;
-    listen_for(watch, c, EPOLL_CTL_ADD, 0);
+    listen_for(watch, c, EPOLL_CTL_ADD, GONE_EVENTS);
     pthread_mutex_unlock(&watch->lock);
     return c;
 }
@@ -98,7 +100,8 @@ void sp_watch_arrived(sp_watch *watch, sp_watched *c)
 void sp_watch_guard(sp_watch *watch, sp_watched *c)
 {
     pthread_mutex_lock(&watch->lock);
-    listen_for(watch, c, EPOLL_CTL_MOD, GONE_EVENTS);
+    c->is_guarded = true;
+    listen_for(watch, c, EPOLL_CTL_MOD, GONE_EVENTS); /* reports again what it has reported */
     pthread_mutex_unlock(&watch->lock);
 }
 
@@ -106,6 +109,7 @@ void sp_watch_end(sp_watch *watch, sp_watched *c)
 {
     pthread_mutex_lock(&watch->lock);
     c->x = NULL;
+    c->is_guarded = false;
     c->is_idle = true;
     c->deadline = 0;
     listen_for(watch, c, EPOLL_CTL_MOD, EPOLLIN);
@@ -141,7 +145,10 @@ static void handle_event(sp_watch *watch, const struct epoll_event *event, doubl
     if (c->is_idle && (event->events & EPOLLIN)) {
         c->is_idle = false;
         c->deadline = now + watch->timeout_s;
-    } else if (c->x && (event->events & GONE_EVENTS)) {
+        listen_for(watch, c, EPOLL_CTL_MOD, GONE_EVENTS);
+    } else if (c->deadline > 0) {
+        if (c->deadline > now + CUT_S) c->deadline = now + CUT_S; /* libmicrohttpd may not notice it */
+    } else if (c->x && c->is_guarded) {
         sp_exchange_abandon(c->x);
     }
 }
