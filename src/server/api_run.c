@@ -186,10 +186,34 @@ static sp_status take_token(sp_run *run, sp_choice *choice, const sp_event *even
     return SP_OK;
 }
 
+static bool is_break(char c)
+{
+    return c == '\n' || c == '\r';
+}
+
+/* Line breaks between reasoning and content are dropped from the text; their tokens go too, so that tokens spell the content. */
+static void drop_breaks(sp_run *run, sp_choice *choice, const sp_event *event)
+{
+    size_t n = 0;
+    if (choice->has_spoken || event->len == 0) return;
+    choice->has_spoken = true;
+    while (n < choice->n_pending && !is_break(event->text[0])) {
+        size_t len = 0, k = 0;
+        const char *piece = sp_tokenizer_piece(run->server->tokenizer, choice->samples[n].id, &len);
+        while (k < len && is_break(piece[k])) k++;
+        if (k < len) break;
+        n++;
+    }
+    if (n == 0) return;
+    memmove(choice->samples, choice->samples + n, (choice->n_samples - n) * sizeof *choice->samples);
+    choice->n_samples -= n;
+    choice->n_pending -= n;
+}
+
 static sp_status take_text(sp_run *run, sp_choice *choice, const sp_event *event, sp_buf *out, sp_error *err)
 {
     bool content = event->part == SP_REPLY_CONTENT;
-    choice->n_texts++;
+    if (content) drop_breaks(run, choice, event);
     if (content && run->forced != SP_FORCED_NONE)
         return take_arguments(run, choice, event->text, event->len, out, err);
     if (!run->stream) {

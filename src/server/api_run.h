@@ -31,7 +31,7 @@ typedef struct sp_choice {
     size_t n_samples, samples_cap;
     size_t n_pending;    /* the last of them whose text has not come yet */
     size_t text_offset;  /* characters before samples[0] */
-    size_t n_texts;      /* text events so far */
+    bool has_spoken;     /* content has come */
     int block, n_blocks; /* for a dialect's use */
 } sp_choice;
 

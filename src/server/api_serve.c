@@ -203,13 +203,21 @@ static void book_run(sp_run *run, bool cancelled)
 
 /* --- the exchange's side -------------------------------------------------------------------------------- */
 
+/* What the cache had of the prompt is known by the first event; a dialect may say it at the beginning. */
+static void note_cached(sp_choice *choice)
+{
+    sp_job_usage usage;
+    sp_job_get_usage(choice->job, &usage);
+    choice->usage.n_cached = usage.n_cached;
+}
+
 static sp_status take_events(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
 {
     sp_event event;
     sp_status status = SP_OK;
     while (status == SP_OK && !run->fault.status && choice->job && !choice->is_done &&
            sp_job_take(choice->job, &event)) {
-        if (!choice->is_started) sp_job_get_usage(choice->job, &choice->usage); /* what the cache had */
+        if (!choice->is_started) note_cached(choice);
         const sp_tool_call *call = event.type == SP_EVENT_TEXT && event.part == SP_REPLY_TOOL_CALL
                                        ? sp_job_tool_call(choice->job, choice->n_job_calls)
                                        : NULL;

@@ -270,6 +270,7 @@ static void test_chat_logprobs(void **state)
     sp_run *run = make_run(&server, &sp_dialect_chat, 1, false);
     run->n_logprobs = 1;
     say_token(run, 'r', SP_REPLY_REASONING, &out); /* is not content */
+    say_token(run, '\n', SP_REPLY_CONTENT, &out);  /* between reasoning and content: not in the text */
     say_token(run, 0xC3, SP_REPLY_CONTENT, &out);  /* half a character */
     say_token(run, 0xA9, SP_REPLY_CONTENT, &out);
     say(run, 0, SP_REPLY_CONTENT, "\xC3\xA9", &out);
