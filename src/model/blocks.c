@@ -205,7 +205,7 @@ static sp_tensor *attend_latent(const layer_ctx *c, const sp_tensor *x)
     sp_op_linears(ops, x, (const sp_linear[]){{w->q_a ? w->q_a : w->q, NULL}, {w->kv_a, NULL}}, 2, first);
     latent_queries q = project_queries(c, first[0]);
     latent_keys k = finish_keys(c, first[1]);
-    bool expand = sp_ops_use_blas(ops) && w->kv_b && !is_cached(c->batch);
+    bool expand = sp_ops_use_gemm(ops) && w->kv_b && !is_cached(c->batch);
     sp_tensor *y = expand ? attend_expanded(c, q, k.c_kv, k.k_pe) : attend_absorbed(c, q, k.c_kv, k.k_pe);
     y = sp_op_reshape(ops, y, c->batch->n_tokens, hp->num_attention_heads * hp->v_head_dim);
     return sp_op_linear(ops, y, w->o, NULL);

@@ -395,7 +395,7 @@ sp_tensor *sp_op_attention(sp_ops *ops, const sp_tensor *q, const sp_attend *a, 
         job.stats = sp_ops_alloc(ops, (size_t)(n_rows * a->n_heads), 2 * sizeof *job.stats);
         if (!job.stats) return NULL;
     }
-    if (sp_ops_use_blas(ops) && all_float(spans, n_spans))
+    if (sp_ops_use_gemm(ops) && all_float(spans, n_spans))
         sp_attention_forward_blocks(ops, q, a, spans, n_spans, job.y, job.stats);
     else
         attend(ops, &job, spans, n_spans);

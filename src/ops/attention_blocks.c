@@ -137,7 +137,7 @@ static void score_block(const attention *at, const block *b, float *p)
                           sp_ops_stride(b->span->k),
                           p,
                           score_stride(b)};
-    sp_product_compute(at->ops->kernels, &product, a->scale, 0.0f);
+    sp_product_compute(at->ops->kernels, &product, a->scale, SP_PRODUCTS_SET);
 }
 
 /* --- forward ----------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ static void run_block(const forward_job *job, const block *b, float *p)
         stats[0] = top;
         stats[1] = scale;
     }
-    sp_product_compute(k, &out, 1.0f, 0.0f);
+    sp_product_compute(k, &out, 1.0f, SP_PRODUCTS_SET);
 }
 
 static void run_blocks(void *ctx, size_t begin, size_t end, int thread)
@@ -277,12 +277,12 @@ static void backward_block(const backward_job *job, const part *to, const block 
     const float *v = (float *)span->v->data + to->kv_head * a->v_dim;
     repeat_softmax(job, b, p);
     sp_product dv = {n_keys, a->v_dim, rows, p, 1, pitch, dy, y_stride, 1, to->dv, to->dv_row};
-    if (to->dv) sp_product_compute(at->ops->kernels, &dv, 1.0f, 1.0f);
+    if (to->dv) sp_product_compute(at->ops->kernels, &dv, 1.0f, SP_PRODUCTS_ADD);
     sp_product dp = {rows, n_keys, a->v_dim, dy, y_stride, 1, v, 1, sp_ops_stride(span->v), ds, pitch};
-    sp_product_compute(at->ops->kernels, &dp, 1.0f, 0.0f);
+    sp_product_compute(at->ops->kernels, &dp, 1.0f, SP_PRODUCTS_SET);
     softmax_gradient(job, b, p, ds);
     sp_product dk = {n_keys, a->k_dim, rows, ds, 1, pitch, q, q_stride, 1, to->dk, to->dk_row};
-    if (to->dk) sp_product_compute(at->ops->kernels, &dk, 1.0f, 1.0f);
+    if (to->dk) sp_product_compute(at->ops->kernels, &dk, 1.0f, SP_PRODUCTS_ADD);
     if (!job->dq) return;
     sp_product dq = {rows,
                      a->k_dim,
@@ -296,7 +296,7 @@ static void backward_block(const backward_job *job, const part *to, const block 
                      NULL,
                      row_stride(at, dq_row, a->k_dim)};
     dq.c = head_rows(b, job->dq, dq_row, a->k_dim);
-    sp_product_compute(at->ops->kernels, &dq, 1.0f, 1.0f);
+    sp_product_compute(at->ops->kernels, &dq, 1.0f, SP_PRODUCTS_ADD);
 }
 
 static void backward_parts(void *ctx, size_t begin, size_t end, int thread)

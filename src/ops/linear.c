@@ -160,7 +160,7 @@ static void run_chunks(sp_ops *ops, sp_linear_product *products, int64_t n_produ
 void sp_linear_run(sp_ops *ops, sp_linear_product *products, int64_t n_products)
 {
     if (n_products == 0) return;
-    if ((sp_ops_use_blas(ops) || sp_ops_use_fp8(ops)) && all_float(products, n_products))
+    if ((sp_ops_use_gemm(ops) || sp_ops_use_fp8(ops)) && all_float(products, n_products))
         run_float(ops, products, n_products);
     else
         run_chunks(ops, products, n_products);

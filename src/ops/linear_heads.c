@@ -184,7 +184,7 @@ sp_tensor *sp_op_linear_heads_t(sp_ops *ops, const sp_tensor *x, const sp_head_r
     float *scratch = sp_arena_alloc(ops->arena, (size_t)(sp_pool_threads(ops->pool) * n) * sizeof *scratch);
     if (!scratch && ops->status == SP_OK) ops->status = SP_E_NOMEM;
     if (!y || !scratch) return NULL;
-    if ((sp_ops_use_blas(ops) || sp_ops_use_fp8(ops)) && heads->w->dtype == SP_DTYPE_F32) {
+    if ((sp_ops_use_gemm(ops) || sp_ops_use_fp8(ops)) && heads->w->dtype == SP_DTYPE_F32) {
         run_float_transposed(ops, x, heads, y);
     } else {
         transposed_job job = {ops, x, heads, y, scratch};

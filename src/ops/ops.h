@@ -8,8 +8,9 @@
  * (assert): models check theirs when they are opened.
  *
  * One answer: each output element is computed by one thread in an order that depends on shapes and positions
- * alone. In training, float32 products run through a BLAS where the build has one: bits are then a function of
- * the whole batch's shape, still not of the threads, and differ from inference's in the last places. Letters: T rows (tokens), N rows after the expert choice, nh heads, E experts, K experts per token.
+ * alone. In training, float32 products are those of whole matrices: by the kernels where they have them, with a bit
+ * pattern that depends on neither threads nor batch (gemm.h), else by a BLAS where the build has one: bits are then a
+ * function of the whole batch's shape, still not of the threads. Both differ from inference's in the last places. Letters: T rows (tokens), N rows after the expert choice, nh heads, E experts, K experts per token.
  */
 #ifndef SP_OPS_OPS_H
 #define SP_OPS_OPS_H
@@ -40,11 +41,17 @@ void sp_ops_init(sp_ops *ops, sp_pool *pool, sp_arena *arena);
 /* Give back everything that was computed since the mark was taken. */
 void sp_ops_restore(sp_ops *ops, sp_arena_mark mark);
 
-/* Whether forward passes run through a BLAS too: in training, where the build has one. Inference keeps the order of
- * the kernels, which no cut of a prompt or batch can change. */
-static inline bool sp_ops_use_blas(const sp_ops *ops)
+/* Whether there is a product of float matrices: the kernels', or a BLAS. */
+static inline bool sp_ops_have_gemm(const sp_ops *ops)
 {
-    return SP_HAVE_CBLAS && (ops->tape || ops->training);
+    return SP_HAVE_CBLAS || ops->kernels->gemm;
+}
+
+/* Whether forward passes run through it too: in training. Inference keeps the order of the kernels for quantised
+ * formats, which no cut of a prompt or batch can change. */
+static inline bool sp_ops_use_gemm(const sp_ops *ops)
+{
+    return sp_ops_have_gemm(ops) && (ops->tape || ops->training);
 }
 
 /* A fresh (rows, cols) float tensor in the arena, not zeroed; NULL when out of memory. */

@@ -40,11 +40,12 @@ typedef struct sp_product {
     int64_t c_row;
 } sp_product;
 
-/* C = alpha A B + beta C on the calling thread (C is not read if beta is 0). */
-void sp_product_compute(const sp_kernels *kernels, const sp_product *product, float alpha, float beta);
-
 /* Add to C, or set it. */
 typedef enum sp_products_mode { SP_PRODUCTS_ADD, SP_PRODUCTS_SET } sp_products_mode;
+
+/* C = alpha A B, or C += alpha A B, on the calling thread. */
+void sp_product_compute(const sp_kernels *kernels, const sp_product *product, float alpha,
+                        sp_products_mode mode);
 
 /* Compute some products whose C do not overlap. Every element of C is summed by one thread in an order that
  * the shapes of the list fix, so its bits do not depend on the threads. A failed allocation is left in

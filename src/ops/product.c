@@ -1,18 +1,92 @@
 /* SPDX-License-Identifier: MIT */
-/* The products that training is made of, over lists (grouped experts and heads need no padding). With a BLAS
- * each C is cut into tiles whose borders depend on shapes alone, and a tile is one single-threaded sgemm run by
- * a thread of the pool. Without one, work is shared out by rows of C over the kernels, and k runs in blocks so
- * that a block of B stays in the cache while several rows of C pass. Start at sp_products_both(). */
+/* The products that training is made of, over lists (grouped experts and heads need no padding). Each C is cut into
+ * tiles whose borders depend on shapes alone, and a thread of the pool computes a tile: by the kernels where they have
+ * a matrix product, else as a single-threaded sgemm. Without either, work is shared out by rows of C, and k runs in
+ * blocks so that a block of B stays in the cache while several rows of C pass. Start at sp_products_both(). */
 #include "ops/ops_parts.h"
 
 #include <assert.h>
 #include <string.h>
 
 #if SP_HAVE_CBLAS
-
 #include <cblas.h>
 #include <limits.h>
 #include <pthread.h>
+#endif
+
+/* --- one product ------------------------------------------------------------------------------------------ */
+
+#if SP_HAVE_CBLAS
+
+static int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The pool of the ops is the only source of threads. */
+static void keep_blas_to_one_thread(void)
+{
+#if SP_HAVE_BLAS_THREADS
+    openblas_set_num_threads(1);
+#endif
+}
+
+static void multiply_plainly(const sp_kernels *kernels, const sp_product *p, float alpha, float beta)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)kernels;
+    pthread_once(&once, keep_blas_to_one_thread);
+    bool a_plain = p->a_col == 1, b_plain = p->b_col == 1;
+    assert((a_plain || p->a_row == 1) && (b_plain || p->b_row == 1));
+    assert(p->m <= INT_MAX && p->n <= INT_MAX && p->k <= INT_MAX);
+    cblas_sgemm(CblasRowMajor, a_plain ? CblasNoTrans : CblasTrans, b_plain ? CblasNoTrans : CblasTrans,
+                (int)p->m, (int)p->n, (int)p->k, alpha, p->a,
+                (int)(a_plain ? at_least(p->a_row, p->k) : at_least(p->a_col, p->m)), p->b,
+                (int)(b_plain ? at_least(p->b_row, p->n) : at_least(p->b_col, p->k)), beta, p->c,
+                (int)at_least(p->c_row, p->n));
+}
+
+#else
+
+static void multiply_plainly(const sp_kernels *kernels, const sp_product *p, float alpha, float beta)
+{
+    for (int64_t i = 0; i < p->m; i++) {
+        float *c = p->c + i * p->c_row;
+        if (beta == 0.0f)
+            memset(c, 0, (size_t)p->n * sizeof *c);
+        else
+            kernels->scale((size_t)p->n, beta, c);
+        for (int64_t l = 0; p->b_col == 1 && l < p->k; l++)
+            kernels->axpy((size_t)p->n, alpha * p->a[i * p->a_row + l * p->a_col], p->b + l * p->b_row, c);
+        for (int64_t j = 0; p->b_col != 1 && j < p->n; j++)
+            c[j] += alpha * kernels->dot((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
+    }
+}
+
+#endif
+
+void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float alpha, sp_products_mode mode)
+{
+    sp_gemm g = {p->m,
+                 p->n,
+                 p->k,
+                 p->a,
+                 p->a_row,
+                 p->a_col,
+                 p->b,
+                 p->b_row,
+                 p->b_col,
+                 p->c,
+                 p->c_row,
+                 alpha,
+                 mode == SP_PRODUCTS_ADD};
+    if (kernels->gemm)
+        kernels->gemm(&g);
+    else
+        multiply_plainly(kernels, p, alpha, mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f);
+}
+
+/* --- lists by tiles --------------------------------------------------------------------------------------- */
 
 /* Every tile packs its operands anew, so tiles are as wide as C where that is at most MAX_WIDE: 256 x 768 runs at
  * 99 GFLOP/s here, 256 x 256 at 86, 64 x 64 at 74. A product is cut until a tile is at most 1 / PARTS of the whole
@@ -62,34 +136,6 @@ static cut cut_product(const sp_product *p, sp_products_mode mode, double most, 
     return c;
 }
 
-static int64_t at_least(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* The pool of the ops is the only source of threads. */
-static void keep_blas_to_one_thread(void)
-{
-#if SP_HAVE_BLAS_THREADS
-    openblas_set_num_threads(1);
-#endif
-}
-
-void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float alpha, float beta)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)kernels;
-    pthread_once(&once, keep_blas_to_one_thread);
-    bool a_plain = p->a_col == 1, b_plain = p->b_col == 1;
-    assert((a_plain || p->a_row == 1) && (b_plain || p->b_row == 1));
-    assert(p->m <= INT_MAX && p->n <= INT_MAX && p->k <= INT_MAX);
-    cblas_sgemm(CblasRowMajor, a_plain ? CblasNoTrans : CblasTrans, b_plain ? CblasNoTrans : CblasTrans,
-                (int)p->m, (int)p->n, (int)p->k, alpha, p->a,
-                (int)(a_plain ? at_least(p->a_row, p->k) : at_least(p->a_col, p->m)), p->b,
-                (int)(b_plain ? at_least(p->b_row, p->n) : at_least(p->b_col, p->k)), beta, p->c,
-                (int)at_least(p->c_row, p->n));
-}
-
 static void multiply_tile(const tile_list *list, const cut *c, int64_t tile)
 {
     const sp_product *p = c->product;
@@ -103,7 +149,7 @@ static void multiply_tile(const tile_list *list, const cut *c, int64_t tile)
         t.k = p->k - l < list->k_step ? p->k - l : list->k_step;
         t.a = p->a + i * p->a_row + l * p->a_col;
         t.b = p->b + j * p->b_col + l * p->b_row;
-        sp_product_compute(list->kernels, &t, 1.0f, l > 0 || c->mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f);
+        sp_product_compute(list->kernels, &t, 1.0f, l > 0 ? SP_PRODUCTS_ADD : c->mode);
         if (p->k == 0) break;
     }
 }
@@ -145,17 +191,7 @@ static void run_tiles(sp_ops *ops, const sp_product *add, int64_t n_add, const s
     sp_arena_restore(ops->arena, mark);
 }
 
-void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set)
-{
-    run_tiles(ops, add, n_add, set, n_set, INT64_MAX);
-}
-
-void sp_products_stepped(sp_ops *ops, const sp_product *products, int64_t n, int64_t n_add, int64_t k_step)
-{
-    run_tiles(ops, products, n_add, products + n_add, n - n_add, k_step);
-}
-
-#else
+/* --- lists by rows ----------------------------------------------------------------------------------------- */
 
 /* Multiply-adds that make a chunk worth a trip to the shared counter; rows of B kept hot; rows of C that
  * share them at least. */
@@ -184,21 +220,6 @@ static void add_dots(const sp_kernels *k, const sp_product *p, int64_t begin, in
     for (int64_t i = begin; i < end; i++)
         for (int64_t j = 0; j < p->n; j++)
             p->c[i * p->c_row + j] += k->dot((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
-}
-
-void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float alpha, float beta)
-{
-    for (int64_t i = 0; i < p->m; i++) {
-        float *c = p->c + i * p->c_row;
-        if (beta == 0.0f)
-            memset(c, 0, (size_t)p->n * sizeof *c);
-        else
-            kernels->scale((size_t)p->n, beta, c);
-        for (int64_t l = 0; p->b_col == 1 && l < p->k; l++)
-            kernels->axpy((size_t)p->n, alpha * p->a[i * p->a_row + l * p->a_col], p->b + l * p->b_row, c);
-        for (int64_t j = 0; p->b_col != 1 && j < p->n; j++)
-            c[j] += alpha * kernels->dot((size_t)p->k, p->b + j * p->b_col, p->a + i * p->a_row);
-    }
 }
 
 /* Items are the rows of C of all products, one product after the other. */
@@ -232,7 +253,7 @@ static void add_products(sp_ops *ops, const sp_product *products, int64_t n)
     sp_pool_run(ops->pool, (size_t)rows, (size_t)(grain < MIN_ROWS ? MIN_ROWS : grain), add_items, &job);
 }
 
-void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set)
+static void run_rows(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set)
 {
     for (const sp_product *p = set; p < set + n_set; p++)
         for (int64_t i = 0; i < p->m; i++) memset(p->c + i * p->c_row, 0, (size_t)p->n * sizeof *p->c);
@@ -240,14 +261,24 @@ void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const s
     add_products(ops, set, n_set);
 }
 
-/* Here sums are float32 from element to element: no pieces. */
-void sp_products_stepped(sp_ops *ops, const sp_product *products, int64_t n, int64_t n_add, int64_t k_step)
+/* --- lists ------------------------------------------------------------------------------------------------- */
+
+void sp_products_both(sp_ops *ops, const sp_product *add, int64_t n_add, const sp_product *set, int64_t n_set)
 {
-    (void)k_step;
-    sp_products_both(ops, products, n_add, products + n_add, n - n_add);
+    if (sp_ops_have_gemm(ops))
+        run_tiles(ops, add, n_add, set, n_set, INT64_MAX);
+    else
+        run_rows(ops, add, n_add, set, n_set);
 }
 
-#endif
+/* By rows, sums are float32 from element to element: no pieces. */
+void sp_products_stepped(sp_ops *ops, const sp_product *products, int64_t n, int64_t n_add, int64_t k_step)
+{
+    if (sp_ops_have_gemm(ops))
+        run_tiles(ops, products, n_add, products + n_add, n - n_add, k_step);
+    else
+        run_rows(ops, products, n_add, products + n_add, n - n_add);
+}
 
 void sp_products_run(sp_ops *ops, const sp_product *products, int64_t n, sp_products_mode mode)
 {

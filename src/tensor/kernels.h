@@ -13,6 +13,7 @@
 
 #include "tensor/attend.h"
 #include "tensor/dtype.h"
+#include "tensor/gemm.h"
 
 /* Weight rows times activation rows: y[t * y_stride + r] = dot(row r of w, row t of x), 0 <= r < n_rows,
  * 0 <= t < n_x. Each element's bits depend on its two rows alone, so any cut of either side gives them. */
@@ -76,6 +77,7 @@ typedef struct sp_kernels {
     void (*swiglu_grad)(size_t n, const float *gate, const float *up, const float *dy, float *dgate,
                         float *dup); /* adds to dgate and dup */
     void (*adamw)(size_t n, const sp_adamw *a, const float *g, float *w, float *m, float *v);
+    sp_gemm_fn gemm; /* NULL where a BLAS does as well (ops/product.c) */
 } sp_kernels;
 
 /* CPU features that may be masked away, for tests and for --cpu. */
