@@ -88,8 +88,9 @@ static sp_status fill_job(sp_job *job, const sp_model *model, size_t capacity, c
     memcpy(job->prompt, request->prompt, request->n_prompt * sizeof *job->prompt);
     job->n_prompt = job->usage.n_prompt = request->n_prompt;
     job->want_tokens = request->want_tokens || request->generate.sampler.n_logprobs > 0;
-    return sp_generator_create_over(&job->generator, &source, job->prompt, job->n_prompt, &request->generate,
-                                    err);
+    sp_generate_options options = request->generate;
+    if (request->grammar) options.grammar = request->grammar;
+    return sp_generator_create_over(&job->generator, &source, job->prompt, job->n_prompt, &options, err);
 }
 
 static void free_job(sp_job *job)

@@ -19,7 +19,6 @@ static void cut_off(sp_scheduler *s)
         sp_slot *slot = &s->slots[i];
         if (!slot->job) continue;
         slot->job->finish = SP_FINISH_CANCELLED;
-        sp_job_publish(slot->job);
         sp_scheduler_vacate(s, slot);
     }
     for (;;) {
@@ -29,7 +28,6 @@ static void cut_off(sp_scheduler *s)
         pthread_mutex_unlock(&s->mutex);
         if (!job) return;
         job->finish = SP_FINISH_CANCELLED;
-        sp_job_publish(job);
         sp_scheduler_retire(s, job);
     }
 }

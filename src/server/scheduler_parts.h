@@ -95,6 +95,7 @@ typedef struct sp_slot {
     sp_session *session; /* NULL: not made yet */
     sp_job *job;         /* NULL: free */
     uint64_t turn;       /* of the admission */
+    size_t n_stored;     /* tokens that the prefix cache was given last */
 } sp_slot;
 
 struct sp_scheduler {
@@ -122,8 +123,8 @@ struct sp_scheduler {
 
 /* scheduler_queue.c: admission. The engine thread's. */
 void sp_scheduler_admit(sp_scheduler *s);
-void sp_scheduler_remember(sp_scheduler *s, const sp_slot *slot); /* its whole units go to the prefix cache */
-void sp_scheduler_drop_owner(sp_scheduler *s, sp_owner *owner);   /* one job less; with the mutex held */
+void sp_scheduler_remember(sp_scheduler *s, sp_slot *slot);     /* its whole units go to the prefix cache */
+void sp_scheduler_drop_owner(sp_scheduler *s, sp_owner *owner); /* one job less; with the mutex held */
 sp_owner *sp_scheduler_find_owner(sp_scheduler *s,
                                   const char *name); /* one job more; NULL: no memory; with the mutex held */
 
@@ -133,10 +134,10 @@ bool sp_scheduler_step(sp_scheduler *s);
 /* Take the job that follows `before` (NULL: the first) from the queue; with the mutex held. */
 void sp_scheduler_unqueue(sp_scheduler *s, sp_job *before, sp_job *job);
 
-/* The job leaves its slot, counted by how it ended. */
+/* The job leaves its slot, whose timeline is remembered, and retires. */
 void sp_scheduler_vacate(sp_scheduler *s, sp_slot *slot);
 
-/* Count a job that has ended and leave it. */
+/* Count a job by how it ended, tell its client, leave it. */
 void sp_scheduler_retire(sp_scheduler *s, sp_job *job);
 
 #endif

@@ -47,20 +47,33 @@ void sp_scheduler_unqueue(sp_scheduler *s, sp_job *before, sp_job *job)
 
 void sp_scheduler_retire(sp_scheduler *s, sp_job *job)
 {
-    double now = sp_seconds();
-    bool is_cancelled =
-        !job->has_failed && (job->finish == SP_FINISH_NONE || job->finish == SP_FINISH_CANCELLED);
+    bool is_over = job->has_failed || job->finish != SP_FINISH_NONE;
+    bool has_run = job->admitted_s > 0;
+    size_t n_reply = 0;
+    sp_generator_tokens(job->generator, &n_reply);
     pthread_mutex_lock(&s->mutex);
     s->stats.n_jobs++;
     s->stats.n_failed += job->has_failed;
-    s->stats.n_cancelled += is_cancelled;
-    if (job->admitted_s > 0) {
-        double held_s = now - job->admitted_s;
+    s->stats.n_cancelled += !is_over || job->finish == SP_FINISH_CANCELLED;
+    s->stats.n_running -= has_run;
+    s->stats.reply_tokens += n_reply;
+    s->stats.reasoning_tokens += job->n_reasoning;
+    if (has_run) {
+        double held_s = sp_seconds() - job->admitted_s;
         s->reply_s = s->reply_s > 0 ? s->reply_s + (held_s - s->reply_s) / 8 : held_s;
     }
     sp_scheduler_drop_owner(s, job->owner);
     pthread_mutex_unlock(&s->mutex);
+    if (is_over) sp_job_publish(job); /* now that the place is free, for the client may come again at once */
     sp_job_leave(job);
+}
+
+void sp_scheduler_vacate(sp_scheduler *s, sp_slot *slot)
+{
+    sp_job *job = slot->job;
+    slot->job = NULL;
+    sp_scheduler_retire(s, job);
+    if (slot->session) sp_scheduler_remember(s, slot);
 }
 
 /* Jobs whose clients have gone leave the queue. */
@@ -88,17 +101,19 @@ static void drop_released(sp_scheduler *s)
 
 /* --- slots ---------------------------------------------------------------------------------------------- */
 
-void sp_scheduler_remember(sp_scheduler *s, const sp_slot *slot)
-{
-    if (!s->options.prefixes) return;
-    sp_prefix_cache_store(s->options.prefixes, slot->session);
-    s->n_stores++;
-}
-
-/* The tokens of a prompt that may come from elsewhere: whole units, not the last token. */
+/* Tokens of a text that may come from elsewhere: whole units. */
 static size_t whole_units(size_t n)
 {
     return n / SP_PREFIX_UNIT * SP_PREFIX_UNIT;
+}
+
+void sp_scheduler_remember(sp_scheduler *s, sp_slot *slot)
+{
+    size_t n = whole_units(slot->session->n);
+    if (!s->options.prefixes || n == slot->n_stored) return;
+    sp_prefix_cache_store(s->options.prefixes, slot->session);
+    slot->n_stored = n;
+    s->n_stores++;
 }
 
 static size_t shared_tokens(const sp_slot *slot, const sp_job *job)
@@ -189,6 +204,7 @@ static void begin_reading(sp_scheduler *s, sp_slot *slot, sp_job *job)
         sp_prefix_cache_load(s->options.prefixes, session, job->prompt, job->n_prompt, &n_loaded, NULL);
     sp_session_truncate(session, sp_session_shares(session, job->prompt, job->n_prompt - 1));
     job->n_cached = whole_units(session->n);
+    slot->n_stored = 0; /* the cache may have less of it than the slot */
 }
 
 static void place_job(sp_scheduler *s, sp_job *job)
@@ -201,7 +217,6 @@ static void place_job(sp_scheduler *s, sp_job *job)
     slot->turn = s->turn;
     if (!slot->session && sp_session_create_guest(&slot->session, s->slots[0].session, &error) != SP_OK) {
         sp_job_fail(job, &error);
-        sp_job_publish(job);
         sp_scheduler_vacate(s, slot);
         return;
     }

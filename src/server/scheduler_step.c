@@ -20,21 +20,6 @@ typedef struct pass {
     size_t n_rows;
 } pass;
 
-void sp_scheduler_vacate(sp_scheduler *s, sp_slot *slot)
-{
-    sp_job *job = slot->job;
-    size_t n_reply = 0;
-    sp_generator_tokens(job->generator, &n_reply);
-    if (slot->session) sp_scheduler_remember(s, slot);
-    slot->job = NULL;
-    pthread_mutex_lock(&s->mutex);
-    s->stats.n_running--;
-    s->stats.reply_tokens += n_reply;
-    s->stats.reasoning_tokens += job->n_reasoning;
-    pthread_mutex_unlock(&s->mutex);
-    sp_scheduler_retire(s, job);
-}
-
 static size_t count_pending(const sp_slot *slot)
 {
     return slot->job ? sp_job_pending(slot->job, slot->session->n, NULL, 0) : 0;
@@ -142,8 +127,10 @@ static void choose_tokens(sp_scheduler *s, pass *p)
     sp_pool_run(s->slots[0].session->pool, n_ready, 1, write_jobs, ready);
     for (size_t i = 0; i < n_ready; i++) {
         sp_job *job = ready[i]->job;
-        sp_job_publish(job);
-        if (job->finish != SP_FINISH_NONE || job->has_failed) sp_scheduler_vacate(s, ready[i]);
+        if (job->finish != SP_FINISH_NONE || job->has_failed)
+            sp_scheduler_vacate(s, ready[i]);
+        else
+            sp_job_publish(job);
     }
 }
 
@@ -151,7 +138,6 @@ static void fail_pass(sp_scheduler *s, pass *p, const sp_error *error)
 {
     for (int i = 0; i < p->n_sessions; i++) {
         sp_job_fail(p->slots[i]->job, error);
-        sp_job_publish(p->slots[i]->job);
         sp_scheduler_vacate(s, p->slots[i]);
     }
 }
