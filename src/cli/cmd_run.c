@@ -17,14 +17,14 @@
 typedef struct run_args {
     sp_session_args session;
     sp_sampling_args sampling;
-    const char *system, *format;
+    const char *system, *format, *json_schema;
     sp_int_list tokens;
     int64_t n_logprobs;
-    int raw, special, show_thinking, hide_thinking, ids, json;
+    int raw, special, show_thinking, hide_thinking, ids, json, json_object;
 } run_args;
 
 static const run_args run_defaults = {
-    SP_SESSION_ARGS_TALK, SP_SAMPLING_ARGS_DEFAULTS, NULL, NULL, {NULL, 0}, 0, 0, 0, 0, 0, 0, 0};
+    SP_SESSION_ARGS_TALK, SP_SAMPLING_ARGS_DEFAULTS, NULL, NULL, NULL, {NULL, 0}, 0, 0, 0, 0, 0, 0, 0, 0};
 
 static const sp_arg run_table[] = {
     SP_FLAG_ROW(run_args, raw, "raw", 0, "continue the prompt as text, without a conversation's template"),
@@ -35,6 +35,9 @@ static const sp_arg run_table[] = {
     SP_FLAG_ROW(run_args, show_thinking, "show-thinking", 0,
                 "write the reasoning even where there is no terminal"),
     SP_FLAG_ROW(run_args, hide_thinking, "hide-thinking", 0, "do not write the reasoning"),
+    SP_STRING_ROW(run_args, json_schema, "json-schema", 0, "FILE",
+                  "the answer is JSON that is valid under this JSON Schema"),
+    SP_FLAG_ROW(run_args, json_object, "json-object", 0, "the answer is a JSON object"),
     SP_SAMPLING_ROWS(run_args, sampling),
     SP_SESSION_ROWS(run_args, session),
     SP_FLAG_ROW(run_args, ids, "ids", 0, "write the reply's token ids instead of its text"),
@@ -50,6 +53,7 @@ typedef struct run_state {
     sp_session *session;
     sp_generator *generator;
     sp_generate_options options;
+    sp_grammar *grammar;
     sp_logit_bias *bias;
     sp_tokens prompt;
     sp_view view;
@@ -166,6 +170,18 @@ static void note_finish(const run_state *run)
     }
 }
 
+static sp_status make_grammar(run_state *run, sp_error *err)
+{
+    sp_buf text = {NULL, 0, 0};
+    if (run->args->json_object) return sp_grammar_json_object(&run->grammar, err);
+    if (!run->args->json_schema) return SP_OK;
+    sp_status status = sp_cli_read(&text, run->args->json_schema, err);
+    if (status == SP_OK)
+        status = sp_grammar_json_schema(&run->grammar, text.data ? text.data : "", text.len, err);
+    sp_buf_clear(&text);
+    return status;
+}
+
 /* Room for the prompt and the reply. A huge -n means "no limit", not a cache of that size: then the context
  * is the one that the model was trained for, or a long one if that is short. */
 static int32_t fit_context(const run_state *run, int64_t max_tokens)
@@ -185,6 +201,8 @@ static sp_status run_all(run_state *run, const char *operand, sp_error *err)
     const run_args *args = run->args;
     SP_TRY(sp_cli_generate_options(&run->options, &run->bias, run->model, &args->sampling, err));
     run->options.sampler.n_logprobs = (int32_t)args->n_logprobs;
+    SP_TRY(make_grammar(run, err));
+    run->options.grammar = run->grammar;
     SP_TRY(make_prompt(run, operand, err));
     sp_cli_session_options(&session_options, &args->session);
     if (session_options.n_ctx == 0 && args->sampling.max_tokens >= 0)
@@ -207,6 +225,8 @@ static int check_usage(const run_args *args, int n_operands)
         return sp_cli_usage(&sp_command_run, "expected either a PROMPT (\"-\": standard input) or --tokens");
     if (args->special && !args->raw) return sp_cli_usage(&sp_command_run, "--special goes with --raw only");
     if (args->raw && args->system) return sp_cli_usage(&sp_command_run, "--raw goes without --system");
+    if (args->json_schema && args->json_object)
+        return sp_cli_usage(&sp_command_run, "--json-schema and --json-object exclude each other");
     if (args->n_logprobs > 0 && !args->json)
         return sp_cli_usage(&sp_command_run, "--logprobs goes with --json only");
     return SP_EXIT_GOOD;
@@ -230,6 +250,7 @@ static int run_run(const void *options, char *const *operands, int n_operands)
         code = status == SP_E_ARGUMENT ? SP_EXIT_USAGE : SP_EXIT_FAILED;
     }
     sp_generator_destroy(run.generator);
+    sp_grammar_destroy(run.grammar);
     sp_session_destroy(run.session);
     sp_run_record_clear(&run.record);
     sp_tokens_clear(&run.prompt);

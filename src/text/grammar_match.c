@@ -54,13 +54,27 @@ const sp_frame *sp_match_save(sp_matcher *m, const sp_frame *frame)
     return saved;
 }
 
-/* White space leaves the place as it is, up to a bound. */
+/* White space as writers of JSON put it: one space, or a new line and its indentation; before the whole value a few of
+ * any kind, after a colon a space only. Without bounds a model that does not know what to say may write blanks for ever. */
 bool sp_match_blank(sp_step_ctx *c, const sp_frame *top, uint8_t byte)
 {
-    if (byte != ' ' && byte != '\n' && byte != '\t' && byte != '\r') return false;
-    if (top->n_blanks >= SP_MATCH_BLANKS_MAX) return true;
     sp_frame next = *top;
-    next.n_blanks++;
+    bool first = top->kind == SP_FRAME_VALUE && !top->parent;
+    bool colon = top->kind == SP_FRAME_VALUE && top->parent && top->parent->kind == SP_FRAME_OBJECT;
+    if (byte != ' ' && byte != '\n' && byte != '\t' && byte != '\r') return false;
+    if (first) {
+        if (top->n_blanks == SP_MATCH_FIRST_BLANKS) return true;
+        next.n_blanks++;
+    } else if (top->n_blanks == 0 && byte == ' ') {
+        next.n_blanks = SP_BLANK_SPACE;
+    } else if (top->n_blanks == 0 && byte == '\n' && !colon) {
+        next.n_blanks = SP_BLANK_LINE;
+    } else if (top->n_blanks >= SP_BLANK_LINE && byte != '\n' && byte != '\r' &&
+               top->n_blanks < SP_BLANK_LINE + SP_MATCH_INDENT * top->depth) {
+        next.n_blanks++;
+    } else {
+        return true;
+    }
     sp_match_emit(c, &next);
     return true;
 }
@@ -183,13 +197,13 @@ static uint32_t count_item(const sp_alt *alt, uint32_t count)
 static void step_array(sp_step_ctx *c, const sp_frame *top, uint8_t byte)
 {
     const sp_alt *alt = top->of.alt;
-    bool first = top->place == SP_AT_FIRST;
-    if (sp_match_blank(c, top, byte)) return;
+    bool first = top->place == SP_AT_FIRST, closes = top->count >= alt->min;
+    if ((first || closes) && sp_match_blank(c, top, byte)) return; /* no blanks before a comma */
     if (byte == ']') {
-        if (top->count >= alt->min) pop(c, top);
+        if (closes) pop(c, top);
         return;
     }
-    if ((!first && byte != ',') || !takes_item(c, top)) return;
+    if ((!first && (byte != ',' || top->n_blanks)) || !takes_item(c, top)) return;
     sp_frame rest = *top;
     rest.place = SP_AT_NEXT;
     rest.n_blanks = 0;

@@ -147,7 +147,9 @@ void sp_match_object(sp_step_ctx *c, const sp_frame *top, uint8_t byte)
 {
     static const sp_frame done = {.kind = SP_FRAME_DONE};
     sp_frame next = *top;
-    if (sp_match_blank(c, top, byte)) return;
+    /* no blanks before a colon or a comma */
+    bool blanks = top->place != SP_AT_COLON && (top->place != SP_AT_NEXT || can_close(top));
+    if (blanks && sp_match_blank(c, top, byte)) return;
     next.n_blanks = 0;
     if (top->place == SP_AT_COLON) {
         if (byte != ':') return;
@@ -159,7 +161,8 @@ void sp_match_object(sp_step_ctx *c, const sp_frame *top, uint8_t byte)
         if (top->place != SP_AT_MEMBER && can_close(top)) sp_match_emit(c, top->parent ? top->parent : &done);
     } else if (byte == '"') {
         if (top->place != SP_AT_NEXT) each_next(c, top, begin_name);
-    } else if (byte == ',' && top->place == SP_AT_NEXT && each_next(c, top, stop_at_once)) {
+    } else if (byte == ',' && top->place == SP_AT_NEXT && top->n_blanks == 0 &&
+               each_next(c, top, stop_at_once)) {
         next.place = SP_AT_MEMBER;
         sp_match_emit(c, &next);
     }

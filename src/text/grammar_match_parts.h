@@ -13,8 +13,8 @@
 #include "text/grammar_vocab.h"
 
 #define SP_MATCH_STACKS_MAX 512
-#define SP_MATCH_BLANKS_MAX                                                                                  \
-    64 /* white space between two tokens of JSON: without a bound a model may never stop */
+#define SP_MATCH_FIRST_BLANKS 4 /* white space before the value */
+#define SP_MATCH_INDENT 8       /* blanks of indentation per array or object around */
 
 typedef enum sp_frame_kind {
     SP_FRAME_DONE,   /* nothing can follow */
@@ -35,6 +35,9 @@ typedef struct sp_used_key {
     const struct sp_used_key *before;
     size_t start, len; /* in the text */
 } sp_used_key;
+
+/* n_blanks: characters before the whole value; elsewhere a space, or a line break and so many more. */
+enum { SP_BLANK_SPACE = 1, SP_BLANK_LINE = 2 };
 
 typedef struct sp_frame {
     const struct sp_frame *parent; /* NULL: the whole text's value */

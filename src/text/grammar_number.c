@@ -65,6 +65,10 @@ int sp_decimal_compare(const sp_decimal *a, const sp_decimal *b)
 
 enum { N_START, N_MINUS, N_ZERO, N_INT, N_POINT, N_FRACTION, N_E, N_E_SIGN, N_E_DIGIT, N_E_DIGITS };
 
+/* Numbers within bounds that have a fraction keep to so many digits, which a double tells apart: readers compare doubles,
+ * and 0.05000000000000000001 is not above 0.05 for them. */
+#define PRECISE_DIGITS 15
+
 /* How the digits so far compare with a bound's magnitude, place by place. */
 typedef struct versus {
     int16_t n;    /* integer digits so far, up to one more than the bound has; then fraction digits */
@@ -74,6 +78,7 @@ typedef struct versus {
 typedef struct state {
     uint8_t phase;
     uint8_t negative;
+    uint8_t n_digits;   /* so far, up to PRECISE_DIGITS, where there are bounds */
     int16_t n_fraction; /* digits after the point, as far as a multiple's scale counts them */
     versus min, max;
     uint64_t rest; /* of the digits so far by the multiple */
@@ -132,8 +137,17 @@ static int final_order(versus v, const sp_decimal *bound, bool in_fraction)
     return 0;
 }
 
+static bool is_bounded(const sp_number_bounds *b)
+{
+    return b->has_min || b->has_max || b->multiple;
+}
+
 static bool take_digit(const sp_number_bounds *b, state *s, int digit, bool fraction)
 {
+    if (is_bounded(b) && !b->integer) {
+        if (fraction && s->n_digits == PRECISE_DIGITS) return false;
+        if (s->n_digits < PRECISE_DIGITS) s->n_digits++;
+    }
     void (*see)(versus *, const sp_decimal *, int) = fraction ? see_fraction_digit : see_integer_digit;
     if (b->has_min) see(&s->min, &b->min, digit);
     if (b->has_max) see(&s->max, &b->max, digit);
@@ -142,11 +156,6 @@ static bool take_digit(const sp_number_bounds *b, state *s, int digit, bool frac
         s->rest = (uint64_t)(((unsigned __int128)s->rest * 10 + (unsigned)digit) % b->multiple);
     }
     return true;
-}
-
-static bool is_bounded(const sp_number_bounds *b)
-{
-    return b->has_min || b->has_max || b->multiple;
 }
 
 static bool step_exponent(state *s, uint8_t byte)

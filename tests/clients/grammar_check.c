@@ -3,8 +3,10 @@
  *   {"schema": ..., "texts": ["...", ...]}          "schema" left out: any JSON object
  * and is answered by a line
  *   {"status": "SP_OK", "error": "", "accepted": [true, ...]}
- * where a text is accepted if it is complete and nothing in it is against the grammar. */
+ * where a text is accepted if it is complete and nothing in it is against the grammar. With "samples": N there is a list of
+ * N random texts of the grammar besides. */
 #include "base/json.h"
+#include "base/rng.h"
 #include "text/grammar_match.h"
 
 #include <stdio.h>
@@ -23,6 +25,61 @@ static bool judge(const sp_grammar *grammar, const char *text, size_t len)
     accepted = accepted && sp_matcher_is_complete(matcher);
     sp_matcher_destroy(matcher);
     return accepted;
+}
+
+#define SAMPLE_MAX 1500
+#define SAMPLE_PATIENCE 60 /* bytes after which what closes is preferred */
+
+/* One random byte that the matcher takes, -1: there is none. */
+static int draw_byte(sp_matcher *matcher, uint64_t seed, size_t at)
+{
+    static const char closing[] = "\"}]";
+    int first = (int)(sp_rng_uniform(seed, 1, at * 2) * 96) + 32;
+    bool close = at > SAMPLE_PATIENCE || sp_rng_uniform(seed, 1, at * 2 + 1) < 0.3, accepted;
+    for (int i = close ? -3 : 0; i < 256; i++) {
+        char byte = i < 0 ? closing[i + 3] : (char)((first + i) & 255);
+        if (sp_matcher_push(matcher, &byte, 1, &accepted, NULL) != SP_OK) exit(1);
+        if (accepted) return (unsigned char)byte;
+    }
+    return -1;
+}
+
+/* A random text of the grammar; false if it gets too long. A dead end ends the program. */
+static bool draw_sample(const sp_grammar *grammar, uint64_t seed, sp_buf *out)
+{
+    sp_matcher *matcher;
+    if (sp_matcher_create(&matcher, grammar, NULL, NULL) != SP_OK) exit(1);
+    size_t at = 0;
+    bool done = false;
+    for (; !done && at < SAMPLE_MAX; at++) {
+        done = sp_matcher_is_complete(matcher) && sp_rng_uniform(seed, 2, at) < 0.5;
+        int byte = done ? 0 : draw_byte(matcher, seed, at);
+        if (byte < 0 && !sp_matcher_is_complete(matcher)) {
+            fprintf(stderr, "grammar_check: a dead end after %.*s\n", (int)out->len,
+                    out->data ? out->data : "");
+            exit(1);
+        }
+        done |= byte < 0;
+        if (!done) sp_buf_append(out, &(char){(char)byte}, 1, NULL);
+    }
+    sp_matcher_destroy(matcher);
+    return done;
+}
+
+static void put_samples(const sp_grammar *grammar, int64_t n, sp_buf *out)
+{
+    bool some = false;
+    sp_buf_puts(out, ", \"samples\": [", NULL);
+    for (int64_t i = 0; i < n; i++) {
+        sp_buf text = {NULL, 0, 0};
+        if (draw_sample(grammar, (uint64_t)i, &text)) {
+            if (some) sp_buf_puts(out, ", ", NULL);
+            sp_json_put_string(out, text.data ? text.data : "", text.len, NULL);
+            some = true;
+        }
+        sp_buf_clear(&text);
+    }
+    sp_buf_puts(out, "]", NULL);
 }
 
 static void answer(const sp_json *line)
@@ -46,7 +103,9 @@ static void answer(const sp_json *line)
         const char *one = sp_json_string(sp_json_at(texts, i), &len);
         sp_buf_printf(&out, NULL, "%s%s", i ? ", " : "", one && judge(grammar, one, len) ? "true" : "false");
     }
-    printf("%s]}\n", out.data);
+    sp_buf_puts(&out, "]", NULL);
+    if (status == SP_OK) put_samples(grammar, sp_json_int(sp_json_get(line, "samples"), 0), &out);
+    printf("%s}\n", out.data);
     fflush(stdout);
     sp_grammar_destroy(grammar);
     sp_buf_clear(&text);
