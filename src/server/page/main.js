@@ -5,7 +5,7 @@
 import { fillComposer, initComposer } from "./composer.js";
 import { $, download, h, say, toast } from "./dom.js";
 import { language, t } from "./i18n.js";
-import { initReplies, runOf, startReply, stopReply } from "./reply.js";
+import { initReplies, runOf, setModels, startReply, stopReply } from "./reply.js";
 import { bindSettings, change, loadSettings, openSettings, settings } from "./settings.js";
 import { closeSidebar, initSidebar, showList, toggleSidebar } from "./sidebar.js";
 import { addNode, asJson, conversations, importJson, newConversation, onChangeElsewhere, openStore, pathOf, remove, save, titleOf } from "./store.js";
@@ -192,7 +192,8 @@ function hideBanner() {
 async function loadModels() {
     try {
         const models = await listModels(settings.key);
-        if (!models.includes(settings.model)) change("model", "");
+        setModels(models);
+        if (settings.model && !models.includes(settings.model)) change("model", "");
         $("model").replaceChildren(...models.map((id) => h("option", { value: id, selected: id === settings.model }, id)));
         $("model").hidden = models.length < 2;
         $("model-name").textContent = models.length === 1 ? models[0] : "";

@@ -110,7 +110,7 @@ purify?.addHook("uponSanitizeAttribute", (node, data) => {
 
 /* HTML from anywhere → a harmless fragment. */
 export function sanitize(html) {
-    const fragment = purify.sanitize(html, PURIFY);
+    const fragment = purify.sanitize(html, PURIFY) ?? document.createDocumentFragment(); /* null: nothing but a frameset */
     for (const link of fragment.querySelectorAll("a")) showTarget(link);
     return fragment;
 }

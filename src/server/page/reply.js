@@ -3,11 +3,12 @@
  * conversation at a time; it goes on while another conversation is shown. No DOM: `listen` is told what happens. */
 
 import { samplingFields, settings } from "./settings.js";
-import { contentOf, pathOf, rescue, save } from "./store.js";
-import { ServerError, streamReply } from "./stream.js";
+import { contentOf, lockName, pathOf, rescue, save } from "./store.js";
+import { ServerError, listModels, streamReply } from "./stream.js";
 
 const SAVE_MS = 1000;
 const runs = new Map(); /* conversation id → {conv, node, controller} */
+let served = [];        /* ids of models */
 let listen = null;      /* (event, run): "start", "grow", "end" */
 
 export function initReplies(listener) {
@@ -31,8 +32,18 @@ function messagesBefore(conv, node) {
     return system.trim() ? [{ role: "system", content: system }, ...messages] : messages;
 }
 
-function requestFor(conv, node) {
-    const body = { model: settings.model || undefined, messages: messagesBefore(conv, node), ...samplingFields() };
+/* The model that was chosen, else the first that the server has. */
+async function modelName() {
+    if (!settings.model && !served.length) served = await listModels(settings.key);
+    return settings.model || served[0];
+}
+
+export function setModels(models) {
+    served = models;
+}
+
+async function requestFor(conv, node) {
+    const body = { model: await modelName(), messages: messagesBefore(conv, node), ...samplingFields() };
     const isContinued = Boolean(node.content || node.reasoning);
     if (isContinued) {
         const start = { role: "assistant", content: node.content, prefix: true };
@@ -96,13 +107,13 @@ function fail(node, error) {
 
 async function read(run) {
     const { conv, node, controller } = run;
-    const { path, body } = requestFor(conv, node);
     let saved = performance.now();
     node.state = "running";
     delete node.error;
     delete node.stats;
     await save(conv);
     listen("start", run);
+    const { path, body } = await requestFor(conv, node);
     for await (const part of streamReply(path, body, settings.key, controller.signal)) {
         takePart(run, part);
         listen("grow", run);
@@ -123,7 +134,7 @@ export async function startReply(conv, node) {
     const ticker = setInterval(() => (run.watch.tick(node), listen("tick", run)), 100);
     try {
         /* the lock tells other tabs that somebody is at it */
-        await (navigator.locks ? navigator.locks.request(node.id, () => read(run)) : read(run));
+        await (navigator.locks ? navigator.locks.request(lockName(node.id), () => read(run)) : read(run));
     } catch (error) {
         fail(node, error);
     }

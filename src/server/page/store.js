@@ -102,10 +102,15 @@ export async function openStore() {
 /* Replies that nobody writes any more: the page was closed on them. Another tab may still be at it: it holds the reply's lock. */
 async function settle(conv) {
     for (const node of Object.values(conv.nodes)) {
-        if (node.state !== "running" || (await isHeld(node.id))) continue;
+        if (node.state !== "running" || (await isHeld(lockName(node.id)))) continue;
         node.state = "stopped";
         await save(conv);
     }
+}
+
+/* The lock that is held by who writes a reply. */
+export function lockName(id) {
+    return `reply ${id}`;
 }
 
 async function isHeld(name) {
@@ -212,6 +217,7 @@ function cleanConversation(conv) {
     clean.title = text(conv.title);
     clean.named = Boolean(conv.named);
     clean.created = Number(conv.created) || clean.created;
+    clean.updated = Number(conv.updated) || clean.updated;
     for (const [id, node] of Object.entries(conv.nodes)) {
         if (/^[\w-]{1,64}$/.test(id) && id !== "__proto__") clean.nodes[id] = cleanNode(node, id);
     }

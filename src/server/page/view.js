@@ -220,5 +220,6 @@ export function editMessage(node) {
 }
 
 export function focusSibling(nodeId, word) {
-    views.get(nodeId)?.foot.querySelector(`.${word}`)?.focus();
+    const buttons = [...(views.get(nodeId)?.foot.querySelectorAll(".siblings button") ?? [])].filter((button) => !button.disabled);
+    (buttons.find((button) => button.classList.contains(word)) ?? buttons[0])?.focus();
 }
