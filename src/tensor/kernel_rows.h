@@ -24,6 +24,7 @@ void sp_fill_quant_avx512(sp_kernels *k);
 void sp_fill_attend_avx2(sp_kernels *k);
 void sp_fill_attend_avx512(sp_kernels *k);
 void sp_fill_gemm_avx512(sp_kernels *k);
+void sp_fill_train_avx512(sp_kernels *k);
 void sp_fill_attend_neon(sp_kernels *k);
 void sp_fill_float_neon(sp_kernels *k);
 void sp_fill_quant_neon(sp_kernels *k);

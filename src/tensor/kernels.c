@@ -83,6 +83,7 @@ static void build_x86(void)
         sp_fill_quant_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_attend_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_gemm_avx512(&tables[SP_ISA_AVX512]);
+        sp_fill_train_avx512(&tables[SP_ISA_AVX512]);
     }
 }
 #endif
