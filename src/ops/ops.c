@@ -18,7 +18,13 @@ void sp_ops_init(sp_ops *ops, sp_pool *pool, sp_arena *arena)
 void sp_ops_restore(sp_ops *ops, sp_arena_mark mark)
 {
     sp_arena_restore(ops->arena, mark);
-    for (int a = 0; a < SP_ACT_COUNT; a++) ops->act_of[a] = NULL; /* the arena's addresses are used again */
+    sp_ops_forget(ops);
+}
+
+void sp_ops_forget(sp_ops *ops)
+{
+    for (int a = 0; a < SP_ACT_COUNT; a++) ops->act_of[a] = NULL;
+    ops->angles = NULL;
 }
 
 void *sp_ops_alloc(sp_ops *ops, size_t count, size_t size)

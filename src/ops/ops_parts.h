@@ -12,6 +12,9 @@ void *sp_ops_alloc(sp_ops *ops, size_t count, size_t size);
 /* A copy in the arena of what a backward pass needs again. */
 void *sp_ops_keep(sp_ops *ops, const void *value, size_t n_bytes);
 
+/* Forget what ops share within a pass: the arena's addresses are used again. */
+void sp_ops_forget(sp_ops *ops);
+
 static inline float *sp_ops_row(const sp_tensor *t, int64_t row)
 {
     return (float *)((char *)t->data + (size_t)row * t->row_bytes);

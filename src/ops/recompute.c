@@ -84,7 +84,7 @@ static void backward_recompute(sp_ops *ops, const sp_node *node)
         if (fresh && own) memcpy(dx, own, bytes_of(&x));
     }
     ops->tape = outer;
-    memset(ops->act_of, 0, sizeof ops->act_of);
+    sp_ops_forget(ops);
     sp_arena_restore(ops->arena, mark);
 }
 
@@ -105,7 +105,7 @@ static void run_unrecorded(sp_ops *ops, const sp_tensor *x, const sp_recompute *
     }
     ops->tape = tape;
     ops->training = training;
-    memset(ops->act_of, 0, sizeof ops->act_of);
+    sp_ops_forget(ops);
     sp_arena_restore(ops->arena, mark);
 }
 

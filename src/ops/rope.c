@@ -18,24 +18,50 @@ typedef struct rope_job {
     bool interleaved;
 } rope_job;
 
-typedef struct angle_job {
-    const sp_rope *rope;
-    const int32_t *positions;
-    float *cos_sin; /* (T, dim) */
-} angle_job;
+/* What the angles of some tokens follow from, and they. */
+typedef struct sp_angles {
+    const double *omega;
+    int64_t dim, n_tokens;
+    float factor;
+    int32_t *positions; /* (T), a copy */
+    float *cos_sin;     /* (T, dim) */
+} sp_angles;
 
 static void fill_angles(void *ctx, size_t begin, size_t end, int thread)
 {
     (void)thread;
-    const angle_job *job = ctx;
-    int64_t half = job->rope->dim / 2;
+    const sp_angles *angles = ctx;
+    int64_t half = angles->dim / 2;
     for (int64_t t = (int64_t)begin; t < (int64_t)end; t++)
         for (int64_t i = 0; i < half; i++) {
-            double angle = job->positions[t] * job->rope->omega[i];
-            float *at = job->cos_sin + t * job->rope->dim + i;
-            at[0] = (float)cos(angle) * job->rope->factor;
-            at[half] = (float)sin(angle) * job->rope->factor;
+            double angle = angles->positions[t] * angles->omega[i];
+            float *at = angles->cos_sin + t * angles->dim + i;
+            at[0] = (float)cos(angle) * angles->factor;
+            at[half] = (float)sin(angle) * angles->factor;
         }
+}
+
+static bool are_angles_of(const sp_angles *angles, const sp_rope *rope, const int32_t *positions,
+                          int64_t n_tokens)
+{
+    return angles && angles->omega == rope->omega && angles->dim == rope->dim &&
+           angles->factor == rope->factor && angles->n_tokens == n_tokens &&
+           memcmp(angles->positions, positions, (size_t)n_tokens * sizeof *positions) == 0;
+}
+
+/* The last rotation's if they are the same, else new ones; NULL when out of memory. */
+static const float *find_angles(sp_ops *ops, const sp_rope *rope, const int32_t *positions, int64_t n_tokens)
+{
+    if (are_angles_of(ops->angles, rope, positions, n_tokens)) return ops->angles->cos_sin;
+    sp_angles *angles = sp_ops_alloc(ops, 1, sizeof *angles);
+    int32_t *copy = sp_ops_alloc(ops, (size_t)n_tokens, sizeof *copy);
+    float *cos_sin = sp_ops_alloc(ops, (size_t)(n_tokens * rope->dim), sizeof *cos_sin);
+    if (!angles || !copy || !cos_sin) return NULL;
+    memcpy(copy, positions, (size_t)n_tokens * sizeof *copy);
+    *angles = (sp_angles){rope->omega, rope->dim, n_tokens, rope->factor, copy, cos_sin};
+    sp_pool_run(ops->pool, (size_t)n_tokens, ROW_GRAIN, fill_angles, angles);
+    ops->angles = angles;
+    return cos_sin;
 }
 
 /* n pairs (xa[i], xb[i]). */
@@ -124,10 +150,8 @@ sp_tensor *sp_op_rope(sp_ops *ops, const sp_tensor *x, const sp_rope *rope, cons
     int64_t rows = sp_tensor_rows(x), n_tokens = rows / n_per_row;
     assert(rows % n_per_row == 0 && sp_tensor_cols(x) >= rope->dim);
     sp_tensor *y = sp_ops_new(ops, rows, sp_tensor_cols(x));
-    float *cos_sin = sp_ops_alloc(ops, (size_t)(n_tokens * rope->dim), sizeof *cos_sin);
+    const float *cos_sin = find_angles(ops, rope, positions, n_tokens);
     if (!y || !cos_sin) return NULL;
-    angle_job angles = {rope, positions, cos_sin};
-    sp_pool_run(ops->pool, (size_t)n_tokens, ROW_GRAIN, fill_angles, &angles);
     rope_job job = {x, y, cos_sin, rope->dim, n_per_row, rope->interleaved};
     sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, rope_rows, &job);
     if (ops->tape) {
