@@ -66,6 +66,10 @@ typedef enum sp_admission {
 sp_status sp_meter_admit(sp_meter *meter, const char *key, sp_admission *admission, sp_key_info *info,
                          double *retry_s, sp_error *err);
 
+/* The same for a request that costs nothing (a balance, a list of models): only whether the key is good; counts as no request. */
+sp_status sp_meter_identify(sp_meter *meter, const char *key, sp_admission *admission, sp_key_info *info,
+                            sp_error *err);
+
 typedef struct sp_ledger_row {
     const char *request_id, *key_id; /* key_id NULL: a server without keys */
     const char *endpoint, *model;

@@ -210,22 +210,37 @@ static sp_status limit(sp_meter *meter, const sp_key_info *info, sp_admission *a
     return SP_OK;
 }
 
+static sp_status identify(sp_meter *meter, const char *key, sp_admission *admission, sp_key_info *info,
+                          sp_error *err)
+{
+    bool found = false;
+    SP_TRY(find_key(meter, key, &found, info, err));
+    bool good = found && !info->revoked && (info->expires == 0 || info->expires > (int64_t)time(NULL));
+    *admission = good ? SP_ADMIT : SP_ADMIT_UNKNOWN;
+    return SP_OK;
+}
+
+sp_status sp_meter_identify(sp_meter *meter, const char *key, sp_admission *admission, sp_key_info *info,
+                            sp_error *err)
+{
+    pthread_mutex_lock(&meter->lock);
+    sp_status status = identify(meter, key, admission, info, err);
+    pthread_mutex_unlock(&meter->lock);
+    return status;
+}
+
 sp_status sp_meter_admit(sp_meter *meter, const char *key, sp_admission *admission, sp_key_info *info,
                          double *retry_s, sp_error *err)
 {
-    bool found = false;
     if (retry_s) *retry_s = 0;
-    *admission = SP_ADMIT;
     pthread_mutex_lock(&meter->lock);
-    sp_status status = find_key(meter, key, &found, info, err);
-    if (status != SP_OK)
-        ;
-    else if (!found || info->revoked || (info->expires > 0 && info->expires <= (int64_t)time(NULL)))
-        *admission = SP_ADMIT_UNKNOWN;
-    else if (info->budget >= 0 && info->spent >= info->budget)
-        *admission = SP_ADMIT_SPENT;
-    else if ((status = try_writing(meter, err)) == SP_OK)
-        status = limit(meter, info, admission, retry_s, err);
+    sp_status status = identify(meter, key, admission, info, err);
+    if (status == SP_OK && *admission == SP_ADMIT) {
+        if (info->budget >= 0 && info->spent >= info->budget)
+            *admission = SP_ADMIT_SPENT;
+        else if ((status = try_writing(meter, err)) == SP_OK)
+            status = limit(meter, info, admission, retry_s, err);
+    }
     pthread_mutex_unlock(&meter->lock);
     return status;
 }

@@ -83,6 +83,13 @@ sp_status sp_meter_admit(sp_meter *meter, const char *key, sp_admission *admissi
     return refuse(err);
 }
 
+sp_status sp_meter_identify(sp_meter *meter, const char *key, sp_admission *admission, sp_key_info *info,
+                            sp_error *err)
+{
+    (void)meter, (void)key, (void)admission, (void)info;
+    return refuse(err);
+}
+
 sp_status sp_meter_book(sp_meter *meter, const sp_ledger_row *row, sp_error *err)
 {
     (void)meter, (void)row;

@@ -128,7 +128,12 @@ bool sp_server_admit(sp_server *server, sp_exchange *x, sp_key_info *key)
         sp_server_fail(x, 503, NULL, "meter_error", "keys are demanded, but there is no store of keys");
         return false;
     }
-    if (text && text[0] && sp_meter_admit(server->meter, text, &admission, key, &retry_s, &err) != SP_OK) {
+    bool is_free = strcmp(sp_exchange_method(x), "GET") == 0; /* a balance is told when it is spent, too */
+    sp_status status = SP_OK;
+    if (text && text[0])
+        status = is_free ? sp_meter_identify(server->meter, text, &admission, key, &err)
+                         : sp_meter_admit(server->meter, text, &admission, key, &retry_s, &err);
+    if (status != SP_OK) {
         sp_server_fail(x, 503, NULL, "meter_error", "%s", err.text);
         return false;
     }

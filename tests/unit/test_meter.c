@@ -340,6 +340,11 @@ static void test_budget(void **state)
     }
     assert_int_equal(admit(meter, key, &info, NULL), SP_ADMIT_SPENT);
     assert_true(info.spent == 2 * cost && info.last_used > 0);
+    sp_admission admission = SP_ADMIT_UNKNOWN;
+    assert_ok(sp_meter_identify(meter, key, &admission, &info, &err), err);
+    assert_int_equal(admission, SP_ADMIT);
+    assert_ok(sp_meter_identify(meter, "sk-other", &admission, &info, &err), err);
+    assert_int_equal(admission, SP_ADMIT_UNKNOWN);
     sp_meter_close(meter);
 
     assert_ok(sp_meter_open(&meter, store_path("budget.db"), &err), err); /* and it stays spent */
