@@ -61,6 +61,11 @@ sp_status sp_grammar_add_node(sp_grammar *g, uint32_t *node, sp_error *err)
 
 sp_status sp_grammar_add_dfa(sp_grammar *g, sp_dfa *dfa, uint32_t *index, sp_error *err)
 {
+    g->n_cells += (uint64_t)dfa->n_states * dfa->n_classes;
+    if (g->n_cells > SP_GRAMMAR_CELLS_MAX) {
+        sp_dfa_clear(dfa);
+        return sp_fail(err, SP_E_LIMIT, "grammar: its automata are too large");
+    }
     if (g->n_dfas == g->cap_dfas) {
         size_t cap = g->cap_dfas ? g->cap_dfas * 2 : 8;
         sp_dfa *grown = sp_realloc_array(g->dfas, cap, sizeof *grown);
@@ -215,12 +220,12 @@ static sp_status fill_any(sp_grammar *g, sp_error *err)
     SP_TRY(sp_grammar_add_alt(g, any, SP_ALT_STRING, &alt, err));
     alt->max = SP_GRAMMAR_NO_LIMIT;
     sp_number_bounds bounds = SP_NUMBER_ANY;
-    SP_TRY(sp_dfa_number(&dfa, &bounds, err));
+    SP_TRY(sp_dfa_number(&dfa, &bounds, NULL, err));
     SP_TRY(sp_grammar_add_dfa(g, &dfa, &index, err));
     SP_TRY(sp_grammar_add_alt(g, any, SP_ALT_DFA, &alt, err));
     alt->dfa = index;
     static const char *const words[] = {"null", "false", "true"};
-    SP_TRY(sp_dfa_texts(&dfa, words, 3, err));
+    SP_TRY(sp_dfa_texts(&dfa, words, 3, NULL, err));
     SP_TRY(sp_grammar_add_dfa(g, &dfa, &index, err));
     SP_TRY(sp_grammar_add_alt(g, any, SP_ALT_DFA, &alt, err));
     alt->dfa = index;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Automata of JSON's scalars: numbers within bounds, constants. */
+/* Automata of JSON's scalars: numbers within bounds, constants. Budgets are as in sp_dfa_maker. */
 #ifndef SP_TEXT_GRAMMAR_BUILD_H
 #define SP_TEXT_GRAMMAR_BUILD_H
 
@@ -33,9 +33,9 @@ typedef struct sp_number_bounds {
     }
 
 /* Numbers within the bounds, in JSON's syntax. Exponents (of at most two digits) only where there are no bounds. */
-sp_status sp_dfa_number(sp_dfa *dfa, const sp_number_bounds *bounds, sp_error *err);
+sp_status sp_dfa_number(sp_dfa *dfa, const sp_number_bounds *bounds, uint64_t *budget, sp_error *err);
 
 /* Exactly these texts. */
-sp_status sp_dfa_texts(sp_dfa *dfa, const char *const *texts, size_t n, sp_error *err);
+sp_status sp_dfa_texts(sp_dfa *dfa, const char *const *texts, size_t n, uint64_t *budget, sp_error *err);
 
 #endif

@@ -288,6 +288,8 @@ static sp_status explore(exploration *x, sp_error *err)
         status = number_state(x, m->start, &number, err);
     }
     for (uint32_t s = 1; status == SP_OK && s < x->n; s++) {
+        if (m->budget && *m->budget < 256) status = sp_fail(err, SP_E_LIMIT, "too much work");
+        if (m->budget) *m->budget -= status == SP_OK ? 256 : 0;
         for (int b = 0; status == SP_OK && b < 256; b++) {
             memcpy(state, x->states + s * m->size, m->size);
             if (!m->step(m->ctx, state, (uint8_t)b)) continue;

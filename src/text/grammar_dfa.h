@@ -53,6 +53,8 @@ typedef struct sp_dfa_maker {
     bool (*step)(const void *ctx, void *state, uint8_t byte); /* in place; false: dead */
     bool (*accepts)(const void *ctx, const void *state);
     uint32_t max_states; /* SP_E_LIMIT beyond */
+    uint64_t
+        *budget; /* steps that may still be taken, less those taken here; SP_E_LIMIT at 0; NULL: any number */
 } sp_dfa_maker;
 
 sp_status sp_dfa_make(sp_dfa *dfa, const sp_dfa_maker *maker, sp_error *err);

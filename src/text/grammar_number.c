@@ -241,7 +241,7 @@ static bool number_may_end(const void *ctx, const void *at)
     return is_multiple(b, s);
 }
 
-sp_status sp_dfa_number(sp_dfa *dfa, const sp_number_bounds *bounds, sp_error *err)
+sp_status sp_dfa_number(sp_dfa *dfa, const sp_number_bounds *bounds, uint64_t *budget, sp_error *err)
 {
     state start;
     memset(&start, 0, sizeof start); /* padding too: states are compared byte by byte */
@@ -250,7 +250,8 @@ sp_status sp_dfa_number(sp_dfa *dfa, const sp_number_bounds *bounds, sp_error *e
                           .ctx = bounds,
                           .step = step_number,
                           .accepts = number_may_end,
-                          .max_states = 20000};
+                          .max_states = 20000,
+                          .budget = budget};
     return sp_dfa_make(dfa, &maker, err);
 }
 
@@ -291,7 +292,7 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-sp_status sp_dfa_texts(sp_dfa *dfa, const char *const *texts, size_t n, sp_error *err)
+sp_status sp_dfa_texts(sp_dfa *dfa, const char *const *texts, size_t n, uint64_t *budget, sp_error *err)
 {
     const char **sorted = sp_malloc_array(n, sizeof *sorted);
     memset(dfa, 0, sizeof *dfa);
@@ -305,7 +306,8 @@ sp_status sp_dfa_texts(sp_dfa *dfa, const char *const *texts, size_t n, sp_error
                           .ctx = &list,
                           .step = step_texts,
                           .accepts = text_may_end,
-                          .max_states = 200000};
+                          .max_states = 200000,
+                          .budget = budget};
     sp_status status = sp_dfa_make(dfa, &maker, err);
     sp_free(sorted);
     return status;

@@ -18,6 +18,8 @@
 #define SP_GRAMMAR_DEPTH_MAX                                                                                 \
     128u /* arrays and objects inside one another; parsers of the field stop at 512 and more */
 
+#define SP_GRAMMAR_CELLS_MAX ((uint64_t)1 << 24) /* of the automata's tables, 4 bytes each */
+
 enum { SP_DFA_ANY_STRING, SP_DFA_ANY_KEY, SP_DFA_OWN }; /* the first automata of every grammar */
 
 typedef enum sp_alt_kind { SP_ALT_DFA, SP_ALT_STRING, SP_ALT_ARRAY, SP_ALT_OBJECT } sp_alt_kind;
@@ -62,6 +64,7 @@ struct sp_grammar {
     size_t n_nodes, cap_nodes;
     sp_dfa *dfas;
     size_t n_dfas, cap_dfas;
+    uint64_t n_cells; /* of all automata's tables */
     uint32_t root;
 };
 

@@ -24,6 +24,7 @@ typedef struct rx {
     uint32_t n;
     size_t words; /* of a set of nodes */
     uint32_t *stack;
+    uint64_t *budget;
     sp_error *err;
 } rx;
 
@@ -237,6 +238,8 @@ static bool step_set(const void *ctx, void *state, uint8_t byte)
     }
     if (where == BEHIND) return false;
     for (size_t w = 0; w < x->words; w++) {
+        uint64_t n = (uint64_t)__builtin_popcountll(set[w]);
+        if (x->budget) *x->budget -= n < *x->budget ? n : *x->budget;
         for (uint64_t bits = set[w]; bits; bits &= bits - 1) {
             const rx_node *node = &x->nodes[w * 64 + (size_t)__builtin_ctzll(bits)];
             if (node->kind != RX_RANGE || byte < node->first || byte > node->last) continue;
@@ -276,13 +279,14 @@ static sp_status compile(rx *x, sp_dfa *dfa, const sp_regex *re)
                           .ctx = x,
                           .step = step_set,
                           .accepts = set_may_end,
-                          .max_states = STATES_MAX};
+                          .max_states = STATES_MAX,
+                          .budget = x->budget};
     return sp_dfa_make(dfa, &maker, x->err);
 }
 
-sp_status sp_dfa_regex(sp_dfa *dfa, const char *pattern, size_t len, sp_error *err)
+sp_status sp_dfa_regex(sp_dfa *dfa, const char *pattern, size_t len, uint64_t *budget, sp_error *err)
 {
-    rx x = {.err = err, .n = 1};
+    rx x = {.err = err, .n = 1, .budget = budget};
     const sp_regex *re;
     sp_arena *arena = sp_arena_create(1 << 14);
     memset(dfa, 0, sizeof *dfa);
@@ -299,13 +303,6 @@ sp_status sp_dfa_regex(sp_dfa *dfa, const char *pattern, size_t len, sp_error *e
 
 /* --- meeting -------------------------------------------------------------------------------------------- */
 
-typedef struct meeting {
-    const sp_dfa *canonical;
-    const sp_dfa_part *parts;
-    size_t n;
-    uint32_t min, max;
-} meeting;
-
 typedef struct meet_state {
     uint32_t canonical, count;
     uint32_t at[SP_DFA_PARTS_MAX];
@@ -313,7 +310,7 @@ typedef struct meet_state {
 
 static bool step_meeting(const void *ctx, void *state, uint8_t byte)
 {
-    const meeting *m = ctx;
+    const sp_dfa_meeting *m = ctx;
     meet_state *s = state;
     uint32_t to = sp_dfa_next(m->canonical, s->canonical, byte);
     if (to == SP_DFA_DEAD) return false;
@@ -332,7 +329,7 @@ static bool step_meeting(const void *ctx, void *state, uint8_t byte)
 
 static bool meeting_may_end(const void *ctx, const void *state)
 {
-    const meeting *m = ctx;
+    const sp_dfa_meeting *m = ctx;
     const meet_state *s = state;
     if (!(m->canonical->flags[s->canonical] & SP_DFA_ACCEPTS) || s->count < m->min) return false;
     for (size_t i = 0; i < m->n; i++) {
@@ -342,22 +339,22 @@ static bool meeting_may_end(const void *ctx, const void *state)
     return true;
 }
 
-sp_status sp_dfa_meet(sp_dfa *dfa, const sp_dfa *canonical, const sp_dfa_part *parts, size_t n,
-                      const uint32_t range[2], sp_error *err)
+sp_status sp_dfa_meet(sp_dfa *dfa, const sp_dfa_meeting *meeting, uint64_t *budget, sp_error *err)
 {
-    meeting m = {canonical, parts, n, range[0], range[1]};
     meet_state start;
     memset(dfa, 0, sizeof *dfa);
-    if (n > SP_DFA_PARTS_MAX) return sp_fail(err, SP_E_LIMIT, "more than %d patterns meet", SP_DFA_PARTS_MAX);
+    if (meeting->n > SP_DFA_PARTS_MAX)
+        return sp_fail(err, SP_E_LIMIT, "more than %d patterns meet", SP_DFA_PARTS_MAX);
     memset(&start, 0, sizeof start);
     start.canonical = SP_DFA_START;
-    for (size_t i = 0; i < n; i++) start.at[i] = SP_DFA_START;
+    for (size_t i = 0; i < meeting->n; i++) start.at[i] = SP_DFA_START;
     sp_dfa_maker maker = {.size = sizeof start,
                           .start = &start,
-                          .ctx = &m,
+                          .ctx = meeting,
                           .step = step_meeting,
                           .accepts = meeting_may_end,
-                          .max_states = MEET_STATES_MAX};
+                          .max_states = MEET_STATES_MAX,
+                          .budget = budget};
     return sp_dfa_make(dfa, &maker, err);
 }
 

@@ -6,9 +6,9 @@
 
 #include "text/grammar_dfa.h"
 
-/* SP_E_FORMAT: not a regular expression; SP_E_UNSUPPORTED: what no automaton has (back references, look-around, word
+/* *budget: as sp_dfa_maker has it. SP_E_FORMAT: not a regular expression; SP_E_UNSUPPORTED: what no automaton has (back references, look-around, word
  * boundaries) or properties of characters; SP_E_LIMIT: too many states. */
-sp_status sp_dfa_regex(sp_dfa *dfa, const char *pattern, size_t len, sp_error *err);
+sp_status sp_dfa_regex(sp_dfa *dfa, const char *pattern, size_t len, uint64_t *budget, sp_error *err);
 
 /* The strings that all of the automata accept (`negated`: do not accept), of min to max characters. */
 typedef struct sp_dfa_part {
@@ -18,8 +18,14 @@ typedef struct sp_dfa_part {
 
 #define SP_DFA_PARTS_MAX 12
 
-sp_status sp_dfa_meet(sp_dfa *dfa, const sp_dfa *canonical, const sp_dfa_part *parts, size_t n,
-                      const uint32_t range[2], sp_error *err);
+typedef struct sp_dfa_meeting {
+    const sp_dfa *canonical;
+    const sp_dfa_part *parts; /* (n) */
+    size_t n;
+    uint32_t min, max;
+} sp_dfa_meeting;
+
+sp_status sp_dfa_meet(sp_dfa *dfa, const sp_dfa_meeting *meeting, uint64_t *budget, sp_error *err);
 
 /* The pattern of a string format that is supported, or NULL. */
 const char *sp_format_pattern(const char *name);

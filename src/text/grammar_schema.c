@@ -245,7 +245,7 @@ sp_status sp_grammar_json_schema(sp_grammar **grammar, const char *schema, size_
         return sp_fail(err, SP_E_UNSUPPORTED, "json schema: a NUL character in a string is not supported");
     sp_status status = sp_json_parse(schema, len, &root, err);
     if (status != SP_OK) return sp_fail_prefix(err, status, "json schema");
-    sp_schema_compiler c = {.root = root, .err = err};
+    sp_schema_compiler c = {.root = root, .err = err, .budget = SP_SCHEMA_BUDGET};
     status = compile_nodes(&c);
     if (status == SP_OK)
         *grammar = c.grammar;

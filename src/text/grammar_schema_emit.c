@@ -24,7 +24,7 @@ sp_status sp_schema_pattern(sp_schema_compiler *c, const char *pattern, const sp
         c->cap_patterns = cap;
     }
     sp_error err = SP_ERROR_NONE;
-    sp_status status = sp_dfa_regex(&made, pattern, strlen(pattern), &err);
+    sp_status status = sp_dfa_regex(&made, pattern, strlen(pattern), &c->budget, &err);
     if (status == SP_E_NOMEM) return sp_fail(c->err, status, "%s", err.text);
     if (status != SP_OK) return sp_schema_fail(c, status, at, "%s", err.text);
     SP_TRY(sp_grammar_add_dfa(c->grammar, &made, dfa, c->err));
@@ -36,7 +36,7 @@ sp_status sp_schema_pattern(sp_schema_compiler *c, const char *pattern, const sp
 sp_status sp_schema_strings(sp_schema_compiler *c, const sp_case *k, uint32_t *dfa, bool *any)
 {
     sp_dfa_part parts[SP_DFA_PARTS_MAX];
-    uint32_t indices[SP_DFA_PARTS_MAX], range[] = {k->min_length, k->max_length};
+    uint32_t indices[SP_DFA_PARTS_MAX];
     size_t n = 0;
     sp_dfa met;
     *any = k->patterns == NULL;
@@ -47,7 +47,8 @@ sp_status sp_schema_strings(sp_schema_compiler *c, const sp_case *k, uint32_t *d
         SP_TRY(sp_schema_pattern(c, l->text, l->item.value, &indices[n]));
     }
     for (size_t i = 0; i < n; i++) parts[i] = (sp_dfa_part){&c->grammar->dfas[indices[i]], false};
-    sp_status status = sp_dfa_meet(&met, &c->grammar->dfas[SP_DFA_ANY_KEY], parts, n, range, c->err);
+    sp_dfa_meeting meeting = {&c->grammar->dfas[SP_DFA_ANY_KEY], parts, n, k->min_length, k->max_length};
+    sp_status status = sp_dfa_meet(&met, &meeting, &c->budget, c->err);
     if (status == SP_E_LIMIT)
         return sp_schema_fail(c, status, k->patterns->item.value,
                               "patterns and lengths take too many states");
@@ -117,7 +118,7 @@ static sp_status number_dfa(sp_schema_compiler *c, const sp_case *k, sp_dfa *dfa
     sp_number_bounds bounds = k->bounds;
     bounds.integer = k->integer;
     SP_TRY(add_multiples(c, k, &bounds));
-    sp_status status = sp_dfa_number(dfa, &bounds, c->err);
+    sp_status status = sp_dfa_number(dfa, &bounds, &c->budget, c->err);
     if (status != SP_E_LIMIT) return status;
     return sp_schema_fail(c, status, k->multiples ? k->multiples->item.value : k->seen->item.value,
                           "bounds of a number take too many states");
@@ -232,7 +233,7 @@ static sp_status texts_dfa(sp_schema_compiler *c, const text_list *list, uint32_
     sp_dfa dfa;
     if (!texts) return sp_fail_nomem(c->err, "json schema", list->n * sizeof *texts);
     for (size_t i = 0; i < list->n; i++, at += strlen(at) + 1) texts[i] = at;
-    sp_status status = sp_dfa_texts(&dfa, texts, list->n, c->err);
+    sp_status status = sp_dfa_texts(&dfa, texts, list->n, &c->budget, c->err);
     sp_free(texts);
     if (status == SP_E_LIMIT)
         return sp_fail(c->err, status, "json schema: constants are too long at one place");

@@ -566,6 +566,9 @@ static sp_status run(expansion *x, const sp_case *k, const todo *rest)
     if (!sp_json_is(schema, SP_JSON_OBJECT))
         return sp_schema_fail(x->c, SP_E_FORMAT, schema, "expected a schema: an object, true or false");
     if (is_listed(k->seen, schema)) return run(x, k, rest->rest);
+    if (x->c->budget < SP_SCHEMA_STEP)
+        return sp_fail(x->c->err, SP_E_LIMIT, "json schema: it takes too much work");
+    x->c->budget -= SP_SCHEMA_STEP;
     if (++x->depth > SP_SCHEMA_DEPTH_MAX)
         return sp_schema_fail(x->c, SP_E_LIMIT, schema, "more than %d schemas at one place",
                               SP_SCHEMA_DEPTH_MAX);

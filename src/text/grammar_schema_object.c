@@ -240,7 +240,6 @@ static sp_status add_names(object_maker *m)
 static sp_status class_dfa(object_maker *m, const language *l, unsigned matched, sp_alt_class *other)
 {
     sp_dfa_part parts[SP_SCHEMA_PATTERNS_MAX + 1];
-    uint32_t range[] = {l->min, l->max};
     size_t n = 0;
     sp_dfa dfa;
     *other = (sp_alt_class){l->dfa, l->min, l->max, 0};
@@ -248,7 +247,8 @@ static sp_status class_dfa(object_maker *m, const language *l, unsigned matched,
     for (; n < m->n_patterns; n++)
         parts[n] = (sp_dfa_part){&m->c->grammar->dfas[m->dfas[n]], !(matched >> n & 1)};
     if (l->dfa != SP_DFA_ANY_KEY) parts[n++] = (sp_dfa_part){&m->c->grammar->dfas[l->dfa], false};
-    sp_status status = sp_dfa_meet(&dfa, &m->c->grammar->dfas[SP_DFA_ANY_KEY], parts, n, range, m->c->err);
+    sp_dfa_meeting meeting = {&m->c->grammar->dfas[SP_DFA_ANY_KEY], parts, n, l->min, l->max};
+    sp_status status = sp_dfa_meet(&dfa, &meeting, &m->c->budget, m->c->err);
     if (status == SP_E_LIMIT)
         return sp_schema_fail(m->c, status, m->sources[0].value,
                               "\"patternProperties\" take too many states");

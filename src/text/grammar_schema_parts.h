@@ -76,7 +76,8 @@ typedef struct sp_schema_compiler {
     uint32_t *table; /* (2 * SP_SCHEMA_NODES_MAX rounded up) nodes by hash, plus one; 0: empty */
     sp_schema_apart *aparts;
     size_t n_aparts, cap_aparts;
-    uint32_t never; /* a node without values */
+    uint64_t budget; /* steps of building automata that may still be taken */
+    uint32_t never;  /* a node without values */
     struct {
         const char *pattern;
         uint32_t dfa;
@@ -85,6 +86,8 @@ typedef struct sp_schema_compiler {
 } sp_schema_compiler;
 
 #define SP_SCHEMA_TABLE 65536u
+#define SP_SCHEMA_BUDGET 200000000ull /* about a second */
+#define SP_SCHEMA_STEP 2000u          /* of it, for applying one schema at one place */
 
 /* "json schema: <text> at #/pointer": where the value stands in the document. */
 sp_status sp_schema_fail(const sp_schema_compiler *c, sp_status code, const sp_json *at, const char *fmt, ...)
