@@ -33,7 +33,8 @@ typedef struct sp_ops {
     /* rows that linear.c has already quantised, so that projections of the same input share them */
     const sp_tensor *act_of[SP_ACT_COUNT];
     void *act_rows[SP_ACT_COUNT];
-    const struct sp_angles *angles; /* the last rotation's (rope.c), which queries and keys of all layers share */
+    const struct sp_angles
+        *angles; /* of the last rotation (rope.c): queries and keys of all layers share them */
 } sp_ops;
 
 /* Begin a pass: no cached rows, no failure, no tape. */
