@@ -246,7 +246,7 @@ sp_exchange_state sp_exchange_ask(sp_exchange *x)
             pthread_mutex_lock(&x->lock);
             x->last_sent = sp_seconds();
             pthread_mutex_unlock(&x->lock);
-            if (!idle && !x->has_ended && x->first_sent == 0) x->first_sent = x->last_sent;
+            if (!idle && x->first_sent == 0) x->first_sent = x->last_sent;
         }
     }
     if (state == SP_EXCHANGE_GONE) sp_exchange_close(x);

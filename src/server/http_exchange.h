@@ -51,7 +51,7 @@ struct sp_exchange {
     sp_answerer answerer;
     /* for the log and the metrics */
     double started, last_sent;
-    double first_sent; /* of an answer that comes in pieces, without signs of life; 0: not yet */
+    double first_sent; /* an answerer's first bytes, without signs of life; 0: not yet */
     uint64_t n_sent;
     /* the meeting: under lock */
     pthread_mutex_t lock;

@@ -37,6 +37,12 @@ static void add_time(sp_ops_times *times, double seconds)
     times->sum += seconds;
 }
 
+static bool is_stream(const sp_exchange *x)
+{
+    const char *type = sp_fields_get(&x->answer_headers, "Content-Type");
+    return x->first_sent > 0 && type && strncmp(type, "text/event-stream", 17) == 0;
+}
+
 static void count(sp_ops *ops, const sp_exchange *x, double now)
 {
     const char *route = x->route ? x->route->path : "other";
@@ -47,7 +53,7 @@ static void count(sp_ops *ops, const sp_exchange *x, double now)
     if (i == ops->n_rows && i < SP_OPS_ROWS) ops->rows[ops->n_rows++] = (sp_ops_row){route, x->status, 0};
     if (i < ops->n_rows) ops->rows[i].n++;
     if (x->has_answerer) add_time(&ops->answer, now - x->started);
-    if (x->first_sent > 0) add_time(&ops->first, x->first_sent - x->started);
+    if (is_stream(x)) add_time(&ops->first, x->first_sent - x->started);
     ops->n_bytes += x->n_sent;
     pthread_mutex_unlock(&ops->lock);
 }
@@ -95,7 +101,7 @@ static sp_status put_exchange(sp_buf *line, const sp_server *server, const sp_ex
     SP_TRY(put(line, "path", sp_exchange_path(x)));
     SP_TRY(sp_buf_printf(line, NULL, ",\"status\":%d,\"bytes\":%llu,\"seconds\":%.3f", x->status,
                          (unsigned long long)x->n_sent, now - x->started));
-    if (x->first_sent > 0) SP_TRY(sp_buf_printf(line, NULL, ",\"first_s\":%.3f", x->first_sent - x->started));
+    if (is_stream(x)) SP_TRY(sp_buf_printf(line, NULL, ",\"first_s\":%.3f", x->first_sent - x->started));
     for (size_t i = 0; i < x->notes.n; i++) SP_TRY(put_note(line, &x->notes.items[i]));
     if (server->options.log_prompts && x->body.len > 0) {
         SP_TRY(sp_buf_puts(line, ",\"request\":", NULL));

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: MIT
+# `sputnik serve`: addresses, keys, hosts, limits, signals, and clients that behave badly. What the API answers is tested elsewhere.
+. tests/cases/lib.sh
+export XDG_DATA_HOME="$tmp/data"
+run "$SPUTNIK" serve --port 0 --host 999.1.1.1
+if grep -qiE 'jansson|pcre2|libmicrohttpd|nano.gguf' "$tmp/err"; then skip 'built without parts of the server, or without nano'; fi
+expect_rc 2
+has_err 'address "999.1.1.1"'
+if ! ${CC:-cc} -O1 -D_GNU_SOURCE -o "$tmp/client" tests/cases/http_client.c; then skip 'no C compiler for the test client'; fi
+
+server=
+cleanup='[ -z "$server" ] || kill -9 $server 2> /dev/null'
+# start OPTIONS...: a server of its own; $port is where it listens
+start() {
+    last="serve $*"
+    : > "$tmp/log"
+    "$SPUTNIK" serve --port 0 "$@" > "$tmp/serve.out" 2> "$tmp/log" &
+    server=$!
+    port=
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        port=$(sed -n 's/.* answers at .*:\([0-9]*\)\/$/\1/p' "$tmp/log")
+        [ -n "$port" ] && return
+        kill -0 $server 2> /dev/null || break
+        sleep 0.2
+    done
+    cat "$tmp/log"
+    exit 1
+}
+# stop [SIGNAL]: it must end well
+stop() {
+    kill -"${1:-TERM}" $server
+    wait $server
+    rc=$?
+    server=
+    last=stop
+    expect_rc 0
+}
+client() { run "$tmp/client" "$port" "$@"; }
+ask() { client ask "$@"; }
+# settled: no reply is generated any more, soon
+settled() {
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+        ask GET /health
+        if grep -q '"running":0,"waiting":0' "$tmp/out"; then return; fi
+        sleep 0.1
+    done
+    fail 'a reply is still being generated'
+}
+chat() { printf '{"model":"sputnik-nano","messages":[{"role":"user","content":"What is 2 plus 3?"}],"max_tokens":%s%s}' "$1" "${2:-}"; }
+# A reply that does not end by itself before the context does.
+endless=$(chat 900 ',"stream":true,"logit_bias":{"1":-100}')
+
+echo 'addresses'
+run "$SPUTNIK" serve --port 0 --host 0.0.0.0
+expect_rc 2
+has_err 'address 0.0.0.0 can be reached from other machines, and no API keys are demanded'
+run "$SPUTNIK" serve --port 0 --tls-cert "$tmp/none"
+expect_rc 2
+has_err 'options --tls-cert and --tls-key go together'
+run "$SPUTNIK" serve --port 0 --price 1/2
+expect_rc 2
+has_err 'option --price: found "1/2"'
+
+echo 'health, metrics, a reply, its log line'
+start --alias deepseek-chat
+[ "$(wc -l < "$tmp/log")" -eq 1 ] || fail 'more than one line at the start'
+ask GET /health
+has_out 'HTTP/1.1 200 OK'
+has_out '{"status":"ok","model":"sputnik-nano","slots":8,"running":0,"waiting":0,'
+has_out 'X-Content-Type-Options: nosniff'
+has_out 'x-request-id: req-'
+ask POST /v1/chat/completions "$(chat 40 | sed s/sputnik-nano/deepseek-chat/)"
+has_out 'HTTP/1.1 200 OK'
+has_out 'Content-Length: '
+has_out '"finish_reason":"stop"'
+ask POST /chat/completions "$(chat 40 ',"stream":true')"
+has_out 'Content-Type: text/event-stream'
+has_out 'data: [DONE]'
+settled
+ask GET /metrics
+has_out 'sputnik_requests_total{route="/chat/completions",status="200"} 2'
+has_out 'sputnik_first_token_seconds_count 1'
+has_out 'sputnik_jobs_total 2'
+sed -n '/chat/{p;q;}' "$tmp/log" > "$tmp/out"
+has_out '"level":"info","event":"request","id":"req-'
+has_out '"peer":"127.0.0.1","method":"POST","path":"/v1/chat/completions","status":200'
+has_out '"prompt_tokens":15'
+lacks_out 'plus'
+
+echo 'the port is taken'
+run "$SPUTNIK" serve --port "$port"
+expect_rc 1
+expect_err "sputnik: address 127.0.0.1, port $port: another program listens there (--port takes another)"
+
+echo 'paths and methods'
+ask GET /nowhere
+has_out 'HTTP/1.1 404 '
+has_out "there is nothing at '/nowhere'"
+ask DELETE /v1/chat/completions
+has_out 'HTTP/1.1 405 '
+has_out 'Allow: POST'
+ask HEAD /health
+has_out 'HTTP/1.1 200 OK'
+lacks_out '"status"'
+ask OPTIONS /v1/models '' 'Origin: http://elsewhere.example' 'Access-Control-Request-Method: GET'
+has_out 'HTTP/1.1 403 '
+lacks_out 'Access-Control'
+ask GET /anthropic/v1/nothing
+has_out '{"type":"error","error":{"type":"not_found_error",'
+
+echo 'hosts and origins'
+for host in localhost "127.0.0.1:$port" '[::1]:80' a.localhost 192.168.3.4; do
+    ask GET /health '' "Host: $host"
+    has_out 'HTTP/1.1 200 OK'
+done
+for host in evil.example localhost.evil.example 127.0.0.1.evil.example 'localhost:x' ''; do
+    ask GET /health '' "Host: $host"
+    has_out 'HTTP/1.1 403 '
+done
+printf 'GET /health HTTP/1.1\r\nConnection: close\r\n\r\n' > "$tmp/in"
+stdin=$tmp/in client raw
+has_out 'HTTP/1.1 400 '
+printf 'GET /health HTTP/1.0\r\n\r\n' > "$tmp/in"
+stdin=$tmp/in client raw
+has_out '200 OK'
+ask GET /health '' 'Host: localhost' 'Host: localhost'
+has_out 'HTTP/1.1 400 '
+ask POST /v1/chat/completions "$(chat 1)" 'Origin: http://evil.example'
+has_out 'HTTP/1.1 403 '
+has_out 'pages of '
+ask POST /v1/chat/completions "$(chat 1)" "Origin: http://127.0.0.1:$port"
+has_out 'HTTP/1.1 200 '
+
+echo 'a client that goes away, one that stops sending: their replies end'
+client leave /v1/chat/completions "$endless"
+expect_rc 0
+client half /v1/chat/completions "$endless"
+expect_out closed
+settled
+
+echo 'SIGTERM lets a running reply finish'
+"$tmp/client" "$port" ask POST /v1/chat/completions "$endless" > "$tmp/reply" &
+reader=$!
+for _ in 1 2 3 4 5 6 7 8 9 10; do [ -s "$tmp/reply" ] && break; sleep 0.05; done
+stop
+wait $reader
+cp "$tmp/reply" "$tmp/out"
+has_out 'data: [DONE]'
+grep -q '"event":"stopping"' "$tmp/log" || fail 'the stop is not in the log'
+
+echo 'limits'
+start --max-body 1M --max-connections 20 --request-timeout 3
+client body 100000000
+has_out 413
+client body 1200000 chunked
+has_out 413
+client hold 21
+has_out 503
+sleep 3.6
+client drip 50
+has_out 'HTTP/1.1 408 '
+has_out 'the request did not arrive in time'
+stop INT
+
+echo 'malformed requests'
+start --request-timeout 2
+client fuzz 400 "${SP_FUZZ_SEED:-1}"
+expect_rc 0
+if grep -q '^50[0-2]' "$tmp/out"; then fail 'errors of the server'; fi
+ask GET /health
+has_out '"status":"ok"'
+deep=$(printf '%5000s' '' | tr ' ' '[')
+ask POST /v1/chat/completions "$deep"
+has_out 'HTTP/1.1 400 '
+ask POST /v1/chat/completions "$(printf '{"model":"\377\376"}')"
+has_out 'HTTP/1.1 400 '
+stop
+
+echo 'keys'
+run "$SPUTNIK" keys add --store "$tmp/keys.db" --name test
+if grep -qi 'sqlite' "$tmp/err"; then skip 'built without SQLite'; fi
+key=$(grep -o 'sk-[A-Za-z0-9_-]*' "$tmp/out" | head -n 1)
+start --keys "$tmp/keys.db" --host 0.0.0.0
+ask GET /v1/models
+has_out 'HTTP/1.1 401 '
+has_out 'WWW-Authenticate: Bearer'
+has_out '"code":"invalid_api_key"'
+ask GET /v1/models '' 'Authorization: Bearer sk-wrong'
+has_out 'HTTP/1.1 401 '
+ask GET /v1/models '' "Authorization: Bearer $key"
+has_out 'HTTP/1.1 200 '
+ask GET /v1/models '' "x-api-key: $key"
+has_out 'HTTP/1.1 200 '
+ask GET /metrics
+has_out 'HTTP/1.1 401 '
+ask GET /health
+has_out 'HTTP/1.1 200 '
+grep -q '"key":"' "$tmp/log" || fail 'the key is not in the log'
+if grep -qF "$key" "$tmp/log"; then fail 'the secret is in the log'; fi
+stop
+
+echo 'a file of options; what is given goes before'
+printf '{"api-name": "one", "alias": ["two", "three"], "no-page": true, "slots": 3, "cors": "https://a.example", "log-file": "%s"}' \
+    "$tmp/file.log" > "$tmp/serve.json"
+start --config "$tmp/serve.json" --slots 2 --log-prompts
+ask GET /health
+has_out '"model":"one","slots":2,'
+ask GET /
+has_out 'HTTP/1.1 404 '
+ask OPTIONS /v1/chat/completions '' 'Origin: https://a.example' 'Access-Control-Request-Headers: x-y'
+has_out 'HTTP/1.1 204 '
+has_out 'Access-Control-Allow-Origin: https://a.example'
+has_out 'Access-Control-Allow-Headers: x-y'
+ask POST /v1/chat/completions "$(chat 1 | sed s/sputnik-nano/three/)" 'Origin: https://a.example'
+has_out 'HTTP/1.1 200 '
+ask POST /v1/chat/completions "$(chat 1)" 'Origin: https://b.example'
+has_out 'HTTP/1.1 403 '
+stop
+grep -q '"request":"{.*2 plus 3' "$tmp/file.log" || fail 'the prompt is not in the log'
+printf '{"prot": 1}' > "$tmp/serve.json"
+run "$SPUTNIK" serve --config "$tmp/serve.json"
+expect_rc 2
+has_err 'key "prot": serve has no such option'
+printf '{"port": "x"}' > "$tmp/serve.json"
+run "$SPUTNIK" serve --config "$tmp/serve.json"
+expect_rc 2
+has_err 'key "port": expected a number'
+finish
