@@ -123,10 +123,19 @@ static sp_status take_call(sp_run *run, sp_choice *choice, const sp_event *event
     return run->dialect->call(run, choice, choice->n_calls - 1, event->text, event->len, out, err);
 }
 
+static bool is_break(char c)
+{
+    return c == '\n' || c == '\r';
+}
+
 /* Content that is the arguments of the call that was forced. */
 static sp_status take_arguments(sp_run *run, sp_choice *choice, const char *text, size_t len, sp_buf *out,
                                 sp_error *err)
 {
+    /* clients parse what has come so far, and white space alone is no beginning of JSON to them */
+    while (len && choice->content.len == 0 && (is_break(*text) || *text == ' ' || *text == '\t'))
+        text++, len--;
+    if (len == 0) return SP_OK;
     SP_TRY(sp_buf_append(&choice->content, text, len, err));
     if (!run->stream || run->forced == SP_FORCED_ANY) return SP_OK;
     if (choice->n_calls == 0) {
@@ -184,11 +193,6 @@ static sp_status take_token(sp_run *run, sp_choice *choice, const sp_event *even
     choice->samples[choice->n_samples++] = event->sample;
     choice->n_pending++;
     return SP_OK;
-}
-
-static bool is_break(char c)
-{
-    return c == '\n' || c == '\r';
 }
 
 /* Line breaks between reasoning and content are dropped from the text; their tokens go too, so that tokens spell the content. */

@@ -193,7 +193,8 @@ static void test_chat_forced_calls(void **state)
     sp_run *run = make_run(&server, &sp_dialect_chat, 1, true);
     run->forced = SP_FORCED_NAMED;
     run->forced_name = sp_strdup("g");
-    say(run, 0, SP_REPLY_CONTENT, "{\"a\"", &out);
+    say(run, 0, SP_REPLY_CONTENT, "\t\n", &out);
+    say(run, 0, SP_REPLY_CONTENT, " {\"a\"", &out);
     say(run, 0, SP_REPLY_CONTENT, ":1}", &out);
     finish(run, 0, SP_FINISH_END, &out);
     expect(
