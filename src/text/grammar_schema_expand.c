@@ -202,63 +202,12 @@ static sp_status add_names(const stage *s, const char *keyword, const sp_json *n
     return SP_OK;
 }
 
-/* --- references ----------------------------------------------------------------------------------------- */
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
-/* The next step of a JSON pointer in a URI fragment, undone; false at the end. */
-static bool next_step(const char **at, char *step, size_t cap)
-{
-    size_t n = 0;
-    const char *p = *at;
-    if (*p != '/') return false;
-    for (p++; *p && *p != '/' && n + 1 < cap; p++) {
-        char c = *p;
-        if (c == '%' && hex_digit(p[1]) >= 0 && hex_digit(p[2]) >= 0) {
-            c = (char)(hex_digit(p[1]) * 16 + hex_digit(p[2]));
-            p += 2;
-        }
-        if (c == '~' && (p[1] == '0' || p[1] == '1')) c = *++p == '0' ? '~' : '/';
-        step[n++] = c;
-    }
-    step[n] = '\0';
-    *at = p;
-    return true;
-}
-
-static const sp_json *follow_step(const sp_json *at, const char *step)
-{
-    if (!sp_json_is(at, SP_JSON_ARRAY)) return sp_json_get(at, step);
-    char *end;
-    unsigned long i = strtoul(step, &end, 10);
-    return *step >= '0' && *step <= '9' && *end == '\0' && i < sp_json_size(at) ? sp_json_at(at, i) : NULL;
-}
-
 static sp_status apply_ref(stage *s, const sp_json *value)
 {
-    const sp_json *target = s->x->c->root;
-    const char *ref = sp_json_string(value, NULL), *id = sp_json_string(sp_json_get(target, "$id"), NULL),
-               *at;
-    char step[256];
+    const sp_json *target;
+    const char *ref = sp_json_string(value, NULL);
     if (!ref) return malformed(s, "$ref", "a string");
-    if (id && strncmp(ref, id, strlen(id)) == 0 && (ref[strlen(id)] == '#' || ref[strlen(id)] == '\0'))
-        ref += strlen(id);
-    if (*ref && *ref != '#')
-        return sp_schema_fail(s->x->c, SP_E_UNSUPPORTED, s->schema,
-                              "\"$ref\" to another document (\"%.80s\") is not supported", ref);
-    at = *ref ? ref + 1 : ref;
-    if (*at && *at != '/')
-        return sp_schema_fail(s->x->c, SP_E_UNSUPPORTED, s->schema,
-                              "\"$ref\" to an anchor (\"%.80s\") is not supported", ref);
-    while (target && next_step(&at, step, sizeof step)) {
-        target = follow_step(target, step);
-        if (sp_json_string(sp_json_get(target, "$id"), NULL)) return refuse(s, "$id");
-    }
-    if (!target || *at)
-        return sp_schema_fail(s->x->c, SP_E_FORMAT, s->schema, "\"$ref\": nothing at \"%.80s\"", ref);
+    SP_TRY(sp_schema_resolve(s->x->c, s->schema, ref, &target));
     return add_todo(s, target);
 }
 

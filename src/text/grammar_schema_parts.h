@@ -105,6 +105,10 @@ typedef sp_status (*sp_schema_case_fn)(sp_schema_compiler *c, const sp_case *k, 
 sp_status sp_schema_expand(sp_schema_compiler *c, const sp_schema_item *items, size_t n, sp_schema_case_fn fn,
                            void *ctx);
 
+/* What a $ref of the schema refers to: grammar_schema_ref.c. */
+sp_status sp_schema_resolve(const sp_schema_compiler *c, const sp_json *schema, const char *ref,
+                            const sp_json **target);
+
 /* The alternatives of a case: to the node *ctx. */
 sp_status sp_schema_emit(sp_schema_compiler *c, const sp_case *k, void *ctx);
 
