@@ -20,6 +20,11 @@ need "command -v mpirun" openmpi-bin
 need "pkg-config --exists liburing" liburing-dev
 need "pkg-config --exists libmicrohttpd" libmicrohttpd-dev
 need "pkg-config --exists sqlite3" libsqlite3-dev
+need "test -e /usr/share/nodejs/marked" node-marked
+need "test -e /usr/share/nodejs/dompurify" node-dompurify
+need "test -e /usr/share/javascript/katex" libjs-katex
+need "test -e /usr/share/fonts/truetype/katex" fonts-katex
+need "test -e /usr/share/javascript/highlight.js" libjs-highlight.js
 need "pkg-config --exists libcurl" libcurl4-openssl-dev
 need "pkg-config --exists libedit" libedit-dev
 need "pkg-config --exists cmocka" libcmocka-dev

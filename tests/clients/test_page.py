@@ -130,6 +130,7 @@ def test_conversation_with_reasoning_on_the_server_itself(browser, sputnik):
 
 def test_a_second_turn_sends_the_answers_and_not_the_reasoning(visit, slow):
     visit.ask()
+    expect(visit.page.locator(".answer")).to_have_text("47 * 36 = 1692")
     visit.ask("Which is larger, 12 or 31?")
     messages = messages_of(slow)
     assert [m["role"] for m in messages] == ["user", "assistant", "user"]
@@ -299,6 +300,16 @@ def test_the_sanitiser_alone_stops_raw_html(visit):
         assert visit.page.evaluate(FORBIDDEN) == [], text
         visit.page.evaluate("document.getElementById('messages').replaceChildren()")
     assert visit.bad == []
+
+
+def test_without_libraries_text_is_plain(visit, slow):
+    visit.context.route("**/assets/lib/**", lambda route: route.abort())
+    visit.reload()
+    text = "**bold** <img src=x onerror=alert(1)> $x$\n\n```\ncode\n```"
+    slow.answers = [script(text)]
+    reply = visit.ask("plain?")
+    assert reply.locator(".answer").evaluate("el => el.textContent") == text
+    assert reply.locator(".answer *").count() == 0
 
 
 def test_names_and_titles_are_text(visit, slow):

@@ -36,6 +36,7 @@ const en = {
     err_large: "The conversation is too large for the server.", err_missing: "The server does not know this.",
     err_server: "The server made a mistake.", err_cut: "The answer broke off: the connection was lost.", err_empty: "The model said nothing.",
     tryAfter: "Try again in {n} s.",
+    licences: "Licences of the libraries in this page",
     start1: "What is 47 * 36?", start2: "Sort these numbers: 83, 12, 57, 4", start3: "Which is larger, 9.11 or 9.9?",
 };
 
@@ -71,6 +72,7 @@ const zh = {
     noLink: "链接到 {target}", image: "图片：{alt}", imageBare: "图片",
     err_network: "无法连接服务器。", err_key: "服务器需要有效的 API 密钥。",
     err_balance: "此 API 密钥的额度已用完。", err_busy: "服务器繁忙。", err_invalid: "服务器没有接受这个请求。",
+    licences: "本页所用程序库的许可证",
     err_large: "对话太长，服务器无法处理。", err_missing: "服务器没有这个接口。",
     err_server: "服务器出错了。", err_cut: "回答中断：连接已断开。", err_empty: "模型没有回答。",
     tryAfter: "请在 {n} 秒后重试。",

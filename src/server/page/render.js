@@ -98,7 +98,13 @@ const renderer = {
     code: (code, info) => `<pre><code class="language-${escape((info || "").split(/\s/)[0].slice(0, 32))}">${escape(code)}</code></pre>`,
 };
 
-marked?.use({ gfm: true, breaks: false, headerIds: false, mangle: false, extensions: [mathBlock, mathInline], renderer });
+/* Between digits a star is a product, not the beginning of emphasis. */
+const tokenizer = {
+    emStrong: (src, masked, before) => (/[\d)]/.test(before ?? "") && /^\*[\d(]/.test(src) ? { type: "text", raw: "*", text: "*" } : false),
+};
+
+/* Models mean the line breaks that they write. */
+marked?.use({ gfm: true, breaks: true, headerIds: false, mangle: false, extensions: [mathBlock, mathInline], renderer, tokenizer });
 
 /* --- sanitising --------------------------------------------------------------------------------------- */
 

@@ -116,7 +116,7 @@ class MessageView {
         const list = [this.siblings()];
         if (node.state === "running") return list;
         const copy = iconButton("copy", "copy", () => this.copy(copy));
-        list.push(copy, iconButton("pen", "edit", () => this.edit()));
+        if (node.content || node.files?.length) list.push(copy, iconButton("pen", "edit", () => this.edit()));
         if (node.role === "assistant") {
             list.push(iconButton("redo", "regenerate", () => actions.regenerate(node)));
             const canContinue = ["stopped", "length"].includes(node.state) && (node.content || node.reasoning);
