@@ -370,6 +370,8 @@ static void on_log(void *cls, const char *fmt, va_list args)
     sp_http *http = cls;
     char text[512];
     vsnprintf(text, sizeof text, fmt, args);
+    if (strstr(text, "application error"))
+        return; /* a client has gone, or was refused amid its body: its own line says so */
     text[strcspn(text, "\n")] = '\0';
     if (http->options.log) http->options.log(http->options.ctx, text);
 }
@@ -398,6 +400,12 @@ static sp_status start_daemon(sp_http *http, sp_error *err)
     if (http->daemon) return SP_OK;
     return sp_fail(err, SP_E_IO, "http: libmicrohttpd %s did not start%s", MHD_get_version(),
                    o->tls_cert ? ": are certificate and key PEM texts that belong together?" : "");
+}
+
+sp_status sp_http_check(sp_error *err)
+{
+    (void)err;
+    return SP_OK;
 }
 
 sp_status sp_http_start(sp_http **out, const sp_http_options *options, sp_error *err)
@@ -452,11 +460,16 @@ void sp_http_stop(sp_http *http)
 
 #else
 
+sp_status sp_http_check(sp_error *err)
+{
+    return sp_fail(err, SP_E_UNSUPPORTED, "serving: this program was built without libmicrohttpd");
+}
+
 sp_status sp_http_start(sp_http **http, const sp_http_options *options, sp_error *err)
 {
     (void)options;
     *http = NULL;
-    return sp_fail(err, SP_E_UNSUPPORTED, "serving: this program was built without libmicrohttpd");
+    return sp_http_check(err);
 }
 
 void sp_http_quiesce(sp_http *http)

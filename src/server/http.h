@@ -23,7 +23,10 @@ typedef struct sp_http_options {
     void *ctx;
 } sp_http_options;
 
-/* SP_E_UNSUPPORTED: built without libmicrohttpd. On failure the socket stays the caller's. */
+/* SP_E_UNSUPPORTED: built without libmicrohttpd. */
+sp_status sp_http_check(sp_error *err);
+
+/* Errors: that of sp_http_check, SP_E_IO. On failure the socket stays the caller's. */
 sp_status sp_http_start(sp_http **http, const sp_http_options *options, sp_error *err);
 
 /* Take no more connections. */

@@ -159,6 +159,7 @@ sp_status sp_server_run(sp_server *server, const volatile int *stop, sp_error *e
     const sp_server_options *o = &server->options;
     sp_http *http = NULL;
     int fd = -1, port = 0;
+    SP_TRY(sp_http_check(err));
     server->started = time(NULL);
     server->is_stopping = false;
     if (server->model) name_model(server);
