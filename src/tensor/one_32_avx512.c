@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* AVX-512 matmuls of a single activation row (plain decoding) for formats in blocks of 32. A register holds sixteen
  * bytes of four weight rows; their products are added up within 128-bit parts, so that four such registers become the
- * sums of sixteen rows. Q4_0 and Q8_0 are missing: the AVX2 rows read them as fast as memory gives them. Layouts:
+ * sums of sixteen rows. Q4_0 is missing: the AVX2 rows read it as fast as memory gives it. Q8_0: one_q8_avx512.c. Layouts:
  * blocks.h. Start at multiply_one(). */
 #include "tensor/kernel_rows.h"
 

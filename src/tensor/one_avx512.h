@@ -41,5 +41,19 @@ INLINE __m512i sum_parts(__m512i a, __m512i b, __m512i c, __m512i d)
     return _mm512_add_epi32(_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c));
 }
 
+/* Parts of a, then of b: the first plus the second, the third plus the fourth. */
+INLINE __m512i add_neighbours(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+}
+
+/* Asks for as many bytes as are read at w, further on in the order of addresses. A prefetch never faults, so the end of a
+ * matrix needs no care. */
+INLINE void fetch_next(const uint8_t *w, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i += 64)
+        _mm_prefetch((const char *)((uintptr_t)w + 4096 + i), _MM_HINT_T0);
+}
+
 #endif
 #endif

@@ -233,12 +233,6 @@ INLINE one_block load_block(const format_one *f, const sp_act_q8k *a)
     return x;
 }
 
-/* Parts of a, then of b: the first plus the second, the third plus the fourth. */
-INLINE __m512i add_neighbours(__m512i a, __m512i b)
-{
-    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
-}
-
 INLINE __m512i dot_4_rows(const format_one *f, const uint8_t *w, size_t stride, const one_block *x)
 {
     return sum_parts(f->dot(w, x), f->dot(w + stride, x), f->dot(w + 2 * stride, x),

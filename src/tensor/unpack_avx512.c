@@ -283,7 +283,7 @@ void sp_fill_quant_avx512(sp_kernels *k)
     SET_ROW_ONE(k, SP_DTYPE_Q4_1, q4_1);
     SET_ROW_ONE(k, SP_DTYPE_Q5_0, q5_0);
     SET_ROW_ONE(k, SP_DTYPE_Q5_1, q5_1);
-    SET_ROW(k, SP_DTYPE_Q8_0, q8_0);
+    SET_ROW_ONE(k, SP_DTYPE_Q8_0, q8_0);
     SET_ROW_ONE(k, SP_DTYPE_IQ4_NL, iq4_nl);
     SET_ROW_ONE(k, SP_DTYPE_Q2_K, q2_k);
     SET_ROW_ONE(k, SP_DTYPE_Q3_K, q3_k);

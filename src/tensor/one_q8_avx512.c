@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* AVX-512 matmul of a single activation row (plain decoding) for Q8_0, which memory bounds: a weight row is read from
+ * end to end, since memory gives most where addresses follow each other. Sixteen blocks of a row become sixteen
+ * integers and sixteen scales, which wait until sixteen rows have theirs; then they are turned, so that rows stand in
+ * lanes, and each block enters the rows' sums in order. Start at sp_matmul_one_q8_0_avx512(). */
+#include "tensor/kernel_rows.h"
+
+#if defined(__x86_64__)
+
+#include "tensor/decode.h"
+#include "tensor/one_avx512.h"
+
+enum {
+    BLOCKS = 16, /* that become one register */
+    SPAN = 4     /* registers of a row that wait: 2048 elements */
+};
+
+/* Sixteen blocks of the activation row. */
+typedef struct one_piece {
+    __m512i q[BLOCKS / 2];
+    __m512i start; /* -128 times the sums of q: weights are read as q + 128 */
+    __m512 d;
+} one_piece;
+
+/* Block integers and scales of sixteen rows. */
+typedef struct waiting {
+    __m512 sum[SPAN][16], d[SPAN][16];
+} waiting;
+
+/* 32 bytes at a, 32 bytes at b. */
+INLINE __m512i load_pair(const void *a, const void *b)
+{
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)a)),
+                              _mm256_loadu_si256((const __m256i *)b), 1);
+}
+
+/* Lane i of the result: the sum of half i % 2 of s[i / 2]. */
+INLINE __m512i sum_halves(const __m512i s[8])
+{
+    /* parts of a: blocks 0, 2, 4, 6 in the first two, 1, 3, 5, 7 in the last two; of b: those plus 8 */
+    __m512i a = sum_parts(s[0], s[1], s[2], s[3]), b = sum_parts(s[4], s[5], s[6], s[7]);
+    const __m512i order = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    return _mm512_permutexvar_epi32(order, add_neighbours(a, b));
+}
+
+/* The first halves of sixteen blocks as floats. */
+INLINE __m512 load_scales(const sp_block_q8_0 *b)
+{
+    __m128i v[2];
+    for (int i = 0; i < 2; i++, b += 8) {
+        v[i] = _mm_cvtsi32_si128(sp_load_u16(b[0].d));
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[1].d), 1);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[2].d), 2);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[3].d), 3);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[4].d), 4);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[5].d), 5);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[6].d), 6);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[7].d), 7);
+    }
+    return _mm512_cvtph_ps(_mm256_set_m128i(v[1], v[0]));
+}
+
+static void load_piece(const sp_act_q8 *a, size_t n_blocks, one_piece *x)
+{
+    sp_act_q8 copy[BLOCKS];
+    memset(copy, 0, sizeof copy);
+    memcpy(copy, a, n_blocks * sizeof *a);
+    __m512i sums[BLOCKS / 2];
+    float d[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++) d[i] = copy[i].d;
+    for (int i = 0; i < BLOCKS / 2; i++) {
+        x->q[i] = load_pair(copy[2 * i].q, copy[2 * i + 1].q);
+        sums[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), every_byte(0x80), x->q[i]);
+    }
+    x->start = _mm512_sub_epi32(_mm512_setzero_si512(), sum_halves(sums));
+    x->d = _mm512_loadu_ps(d);
+}
+
+/* Sixteen blocks of a weight row, of which the first n_blocks exist. */
+INLINE void multiply_piece(const uint8_t *w, size_t n_blocks, const one_piece *x, __m512 *sum, __m512 *d)
+{
+    sp_block_q8_0 copy[BLOCKS];
+    const sp_block_q8_0 *b = (const sp_block_q8_0 *)w;
+    if (n_blocks < BLOCKS) {
+        memset(copy, 0, sizeof copy);
+        memcpy(copy, w, n_blocks * sizeof *b);
+        b = copy;
+    }
+    __m512i sums[BLOCKS / 2];
+    for (int i = 0; i < BLOCKS / 2; i++) {
+        __m512i q = _mm512_xor_si512(load_pair(b[2 * i].qs, b[2 * i + 1].qs), every_byte(0x80));
+        sums[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, x->q[i]);
+    }
+    *sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum_halves(sums), x->start));
+    *d = _mm512_mul_ps(load_scales(b), x->d);
+}
+
+/* Rows become lanes: 16 x 16. */
+INLINE void turn(const __m512 in[16], __m512 out[16])
+{
+    __m512i v[16], u[16];
+    for (int i = 0; i < 16; i += 4) { /* in each part four rows of one column */
+        __m512i a = _mm512_castps_si512(in[i]), b = _mm512_castps_si512(in[i + 1]);
+        __m512i c = _mm512_castps_si512(in[i + 2]), d = _mm512_castps_si512(in[i + 3]);
+        __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
+        v[i] = _mm512_unpacklo_epi64(ab, cd);
+        v[i + 1] = _mm512_unpackhi_epi64(ab, cd);
+        ab = _mm512_unpackhi_epi32(a, b), cd = _mm512_unpackhi_epi32(c, d);
+        v[i + 2] = _mm512_unpacklo_epi64(ab, cd);
+        v[i + 3] = _mm512_unpackhi_epi64(ab, cd);
+    }
+    for (int k = 0; k < 4; k++) { /* part p of v[4 r + k]: rows 4 r .. 4 r + 3 of column 4 p + k */
+        u[0] = _mm512_shuffle_i32x4(v[k], v[4 + k], 0x44);
+        u[1] = _mm512_shuffle_i32x4(v[k], v[4 + k], 0xee);
+        u[2] = _mm512_shuffle_i32x4(v[8 + k], v[12 + k], 0x44);
+        u[3] = _mm512_shuffle_i32x4(v[8 + k], v[12 + k], 0xee);
+        out[k] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(u[0], u[2], 0x88));
+        out[4 + k] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(u[0], u[2], 0xdd));
+        out[8 + k] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(u[1], u[3], 0x88));
+        out[12 + k] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(u[1], u[3], 0xdd));
+    }
+}
+
+/* y + n_blocks blocks of sixteen rows, in order. */
+INLINE __m512 add_blocks(const __m512 sum[16], const __m512 d[16], size_t n_blocks, __m512 y)
+{
+    __m512 sums[16], ds[16];
+    turn(sum, sums);
+    turn(d, ds);
+    for (size_t i = 0; i < n_blocks; i++) y = _mm512_fmadd_ps(ds[i], sums[i], y);
+    return y;
+}
+
+INLINE size_t piece_blocks(size_t n_blocks, size_t first)
+{
+    return n_blocks - first < BLOCKS ? n_blocks - first : BLOCKS;
+}
+
+/* Up to SPAN pieces of sixteen rows, from block `first` on. */
+INLINE __m512 add_span(const sp_matmul *m, const uint8_t *w, int64_t n_rows, size_t first, __m512 y)
+{
+    const size_t n_blocks = m->n / 32;
+    one_piece x[SPAN];
+    waiting wait;
+    size_t n_pieces = (n_blocks - first + BLOCKS - 1) / BLOCKS;
+    if (n_pieces > SPAN) n_pieces = SPAN;
+    for (size_t p = 0; p < n_pieces; p++) {
+        size_t at = first + p * BLOCKS;
+        load_piece((const sp_act_q8 *)m->x + at, piece_blocks(n_blocks, at), &x[p]);
+    }
+    for (int64_t r = 0; r < 16; r++) {
+        const uint8_t *row = w + (size_t)(r < n_rows ? r : n_rows - 1) * m->w_stride;
+        for (size_t p = 0; p < n_pieces; p++) {
+            size_t at = first + p * BLOCKS;
+            const uint8_t *b = row + at * sizeof(sp_block_q8_0);
+            fetch_next(b, BLOCKS * sizeof(sp_block_q8_0));
+            multiply_piece(b, piece_blocks(n_blocks, at), &x[p], &wait.sum[p][r], &wait.d[p][r]);
+        }
+    }
+    for (size_t p = 0; p < n_pieces; p++)
+        y = add_blocks(wait.sum[p], wait.d[p], piece_blocks(n_blocks, first + p * BLOCKS), y);
+    return y;
+}
+
+void sp_matmul_one_q8_0_avx512(const sp_matmul *m)
+{
+    for (int64_t row = 0; row < m->n_rows; row += 16) {
+        int64_t n_rows = m->n_rows - row < 16 ? m->n_rows - row : 16;
+        const uint8_t *w = (const uint8_t *)m->w + (size_t)row * m->w_stride;
+        __m512 y = _mm512_setzero_ps();
+        for (size_t first = 0; first < m->n / 32; first += SPAN * BLOCKS)
+            y = add_span(m, w, n_rows, first, y);
+        store_sums(m, row, n_rows, 0, 1, &y);
+    }
+}
+
+#endif
