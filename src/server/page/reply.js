@@ -79,10 +79,12 @@ class Watch {
 
     stats(usage) {
         const n = usage?.completion_tokens;
-        const seconds = (this.last - this.first) / 1000;
+        /* what came in one piece took the whole time, as far as can be seen from here */
+        const [first, count] = this.last - this.first > 5 ? [this.first, n - 1] : [this.start, n];
+        const seconds = (this.last - first) / 1000;
         return {
             firstMs: this.first === undefined ? undefined : this.first - this.start,
-            perSecond: n > 1 && seconds > 0.005 ? (n - 1) / seconds : undefined,
+            perSecond: n > 1 && seconds > 0 ? count / seconds : undefined,
             reply: n, thinking: usage?.completion_tokens_details?.reasoning_tokens,
             prompt: usage?.prompt_tokens, cached: usage?.prompt_cache_hit_tokens ?? usage?.prompt_tokens_details?.cached_tokens,
         };
