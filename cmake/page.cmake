@@ -1,5 +1,5 @@
 # The chat page, embedded: the files of src/server/page and, as far as they are found, the libraries that the page uses as the distribution
-# packages them (docs/third-party.md). Every file becomes one C array; page_assets.inc lists them for page.c.
+# packages them (docs/third-party.md). Every file becomes one C array; server/page_assets.inc lists them for page.c.
 # SP_PAGE_LIBRARIES=OFF leaves the libraries out: text then stays plain.
 option(SP_PAGE_LIBRARIES "Embed marked, DOMPurify, KaTeX and highlight.js into the chat page" ON)
 find_program(SP_GZIP gzip)
@@ -107,8 +107,7 @@ foreach(file ${SP_PAGE_FILES})
   sp_page_asset(${file} /assets/${name} ${type} plain)
 endforeach()
 
-file(CONFIGURE OUTPUT ${SP_PAGE_DIR}/page_assets.inc CONTENT "${SP_PAGE_LIST}" @ONLY)
-target_include_directories(sputnik_server PRIVATE ${SP_PAGE_DIR})
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/server/page_assets.inc CONTENT "${SP_PAGE_LIST}" @ONLY)
 list(JOIN SP_PAGE_FOUND ", " SP_PAGE_FOUND)
 if(NOT SP_PAGE_FOUND)
   set(SP_PAGE_FOUND "none, text stays plain")

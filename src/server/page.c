@@ -10,12 +10,12 @@
 #include "server/server.h"
 
 #define ASSET(symbol, path) extern const sp_page_asset symbol;
-#include "page_assets.inc"
+#include "server/page_assets.inc"
 #undef ASSET
 
 const sp_page_asset *const sp_page_assets[] = {
 #define ASSET(symbol, path) &symbol,
-#include "page_assets.inc"
+#include "server/page_assets.inc"
 #undef ASSET
     NULL};
 
@@ -103,6 +103,6 @@ static void handle_asset(sp_server *server, sp_exchange *x)
 
 const sp_route sp_routes_page[] = {
 #define ASSET(symbol, path) {"GET", path, handle_asset, true},
-#include "page_assets.inc"
+#include "server/page_assets.inc"
 #undef ASSET
     {NULL, NULL, NULL, false}};
