@@ -18,7 +18,8 @@
 #define WIDTH (16 * VECTORS)
 #define ROWS 6
 #define NARROW_ROWS 12
-/* How many rows ahead of its use memory is asked for where the next row lies far away. */
+/* Memory is asked for before its use where the next row lies far away, which the processor does not foresee: C of a tile
+ * and A of the next one while the tile is summed, A transposed and B some rows ahead. Rows ahead: */
 #define AHEAD_A 24
 #define AHEAD_B 12
 
@@ -42,10 +43,15 @@ ALWAYS_INLINE void add_products(const tile *t, const int rows, const int vectors
     int64_t step = t->a_step;
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++) sum[r][v] = _mm512_setzero_ps();
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++)
+            _mm_prefetch((const char *)(t->c + r * t->c_row + 16 * v), _MM_HINT_T0);
     for (int64_t l = 0; l < t->k; l++, b += 16 * vectors, a += transposed ? step : 1) {
         __m512 bv[VECTORS];
         for (int v = 0; v < vectors; v++) bv[v] = _mm512_loadu_ps(b + 16 * v);
         if (transposed) _mm_prefetch((const char *)(a + rows - 1 + AHEAD_A * step), _MM_HINT_T0);
+        for (int r = 0; r < rows && !transposed && l % 16 == 0; r++)
+            _mm_prefetch((const char *)(a + (r + rows) * step), _MM_HINT_T0);
         for (int r = 0; r < rows; r++) {
             __m512 av = _mm512_set1_ps(transposed ? a[r] : a[r * step]);
             for (int v = 0; v < vectors; v++) sum[r][v] = _mm512_fmadd_ps(av, bv[v], sum[r][v]);
@@ -82,7 +88,8 @@ ALWAYS_INLINE void multiply_narrow(const tile *t, int rows, const int vectors, c
 {
     switch (rows) {
         TILE(1)
-        TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) default
+        TILE(2)
+        TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) default
             : multiply_tile(t, NARROW_ROWS, vectors, transposed);
         break;
     }
