@@ -197,8 +197,9 @@ static void book_run(sp_run *run, bool cancelled)
                          .vendor_price = run->thinks ? sp_price_reasoner : sp_price_chat,
                          .seconds = sp_seconds() - run->began,
                          .cancelled = cancelled};
-    if (sp_meter_book(run->server->meter, &row, &err) != SP_OK)
-        sp_exchange_note(run->exchange, "meter", err.text);
+    if (sp_meter_book(run->server->meter, &row, &err) == SP_OK) return;
+    sp_exchange_note(run->exchange, "meter", err.text);
+    if (!cancelled) sp_fault_set(&run->fault, 503, NULL, "meter_error", "%s", err.text);
 }
 
 /* --- the exchange's side -------------------------------------------------------------------------------- */

@@ -103,8 +103,8 @@ class Server:
         assert status == 200, answer
         return answer
 
-    def metric(self, name):
-        text = urllib.request.urlopen(self.url + "/metrics").read().decode()
+    def metric(self, name, headers=None):
+        _, _, text = self.ask("/metrics", headers=headers)
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
                    if re.match(re.escape(name) + r"(\{| )", line))
 
