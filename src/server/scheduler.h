@@ -12,7 +12,8 @@ typedef struct sp_scheduler sp_scheduler;
 
 #define SP_SCHEDULER_SLOTS_DEFAULT 8
 #define SP_SCHEDULER_QUEUE_DEFAULT 128
-#define SP_SCHEDULER_CHUNK_DEFAULT 256
+#define SP_SCHEDULER_CHUNK_DEFAULT                                                                           \
+    128 /* on two cores, a 1.5B model reads 8 % more slowly in chunks of 64, and no faster in 256 */
 
 typedef struct sp_scheduler_options {
     int32_t n_slots;      /* replies generated at once, 1..256; 0: SP_SCHEDULER_SLOTS_DEFAULT */

@@ -9,6 +9,9 @@
 /* Tokens beyond the last evaluated one that count as a reply's growth: one, or those that closed its reasoning. */
 #define GROWTH_MAX 32
 
+/* How many times less than the oldest reader one has to read to go first. */
+#define MUCH_LESS 4
+
 /* The pass under way. */
 typedef struct pass {
     sp_slot *slots[SP_SESSION_BATCH_MAX];
@@ -63,26 +66,24 @@ static sp_slot *next_reader(sp_scheduler *s, const pass *p, bool shortest)
     return best;
 }
 
-/* The oldest reader gets half of the rows, so that it is never starved, and the shortest ones the others, so that they begin
- * soon; alone, it gets all. */
+static size_t add_reader(sp_scheduler *s, pass *p, sp_slot *slot, size_t n_rows)
+{
+    size_t n = count_pending(slot);
+    if (n > n_rows) n = n_rows;
+    add_rows(s, p, slot, n);
+    return n;
+}
+
+/* Readers in order of arrival, each as far as the rows go: one prompt read whole is worth more than two read by half. But who
+ * has little to read does not wait behind one who has several times as much: such ones get up to half of the rows first. */
 static void add_readers(sp_scheduler *s, pass *p, size_t n_rows)
 {
-    sp_slot *first = next_reader(s, p, false);
-    if (!first) return;
-    size_t first_n = count_pending(first), half = (n_rows + 1) / 2, others = 0;
-    for (int32_t i = 0; i < s->options.n_slots; i++)
-        if (is_reading(&s->slots[i]) && &s->slots[i] != first) others += count_pending(&s->slots[i]);
-    size_t most = others < n_rows - half ? n_rows - others : half;
-    if (first_n > most) first_n = most;
-    add_rows(s, p, first, first_n);
-    for (size_t left = n_rows - first_n; left > 0;) {
-        sp_slot *slot = next_reader(s, p, true);
-        if (!slot) return;
-        size_t n = count_pending(slot);
-        if (n > left) n = left;
-        add_rows(s, p, slot, n);
-        left -= n;
-    }
+    sp_slot *oldest = next_reader(s, p, false), *slot;
+    size_t most = oldest ? count_pending(oldest) / MUCH_LESS : 0, left = n_rows / 2;
+    while (left > 0 && (slot = next_reader(s, p, true)) && count_pending(slot) <= most)
+        left -= add_reader(s, p, slot, left);
+    left += n_rows - n_rows / 2;
+    while (left > 0 && (slot = next_reader(s, p, false))) left -= add_reader(s, p, slot, left);
 }
 
 static void compose_pass(sp_scheduler *s, pass *p)

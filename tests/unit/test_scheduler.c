@@ -441,6 +441,7 @@ static void a_full_queue_says_so_and_how_long_it_takes(void **state)
     sp_job *jobs[3] = {submit(&e, &endless), NULL, NULL}, *refused;
     sp_scheduler_stats stats;
     do {
+        pause_ms(1);
         sp_scheduler_get_stats(e.scheduler, &stats);
     } while (stats.n_running == 0);
     double wait_1 = sp_scheduler_wait(e.scheduler);
@@ -503,6 +504,7 @@ static void a_client_that_goes_away_frees_its_place(void **state)
     }
     sp_scheduler_stats stats;
     do {
+        pause_ms(1);
         sp_scheduler_get_stats(e.scheduler, &stats);
     } while (stats.n_running + stats.n_waiting > 0);
     assert_int_equal(stats.n_jobs, 30);
@@ -534,6 +536,7 @@ static void a_reader_that_lags_gets_all_the_text_in_fewer_events(void **state)
     assert_ok(sp_scheduler_submit(s, &request, wake, &mail, &job, &err), err);
     sp_job_usage usage;
     do {
+        pause_ms(1);
         sp_job_get_usage(job, &usage);
     } while (usage.n_reply < 300);
     take_until_over(job, &slow);
