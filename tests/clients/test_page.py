@@ -6,6 +6,7 @@ browser (/usr/bin/chromium); SP_SCREENSHOTS, a folder for pictures of the page (
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -14,7 +15,7 @@ expect = sync_api.expect
 
 from hostile_replies import HTML, MARKDOWN, MATHS
 from page_server import Proxy, script
-from serving import Server
+from serving import PROGRAM, Server
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SHOTS = os.environ.get("SP_SCREENSHOTS")
@@ -336,6 +337,23 @@ def test_a_key_is_asked_for_and_sent(visit, slow):
     expect(page.locator(".answer")).to_have_text("welcome", timeout=WAIT)
     assert slow.requests[-1][1]["authorization"] == "Bearer sk-secret"
     visit.done()
+
+
+def test_a_server_with_keys(browser, tmp_path):
+    store = str(tmp_path / "keys.db")
+    key = subprocess.run([PROGRAM, "keys", "add", "--store", store], check=True, capture_output=True, text=True).stdout.strip().splitlines()[0]
+    with Server("--keys", store) as server:
+        visit = Visit(browser, server.url)
+        page = visit.page
+        expect(page.locator("#banner")).to_contain_text("asks for a valid API key")
+        page.click("#banner button")
+        page.keyboard.type(key)
+        page.keyboard.press("Escape")
+        expect(page.locator("#banner")).to_be_hidden()
+        expect(visit.ask().locator(".answer")).to_contain_text("1692")
+        visit.reload()
+        expect(page.locator("#model-name")).to_have_text("nano")
+        visit.close()
 
 
 def test_trouble_is_said_in_plain_words(visit, slow):

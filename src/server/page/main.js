@@ -150,16 +150,19 @@ const actions = {
 
 /* --- replies ------------------------------------------------------------------------------------------ */
 
-const due = new Set(); /* messages to be shown anew in the next frame */
+const due = new Set(); /* messages to be shown anew soon */
+let cost = 0;          /* ms that showing took last: long replies on slow machines are shown less often, so that the page stays quick */
 
 function showSoon(node) {
-    if (!due.size) requestAnimationFrame(() => setTimeout(showDue, 0));
+    if (!due.size) setTimeout(() => requestAnimationFrame(showDue), Math.min(2 * cost, 1000));
     due.add(node);
 }
 
 function showDue() {
+    const start = performance.now();
     for (const node of due) updateMessage(node);
     due.clear();
+    cost = performance.now() - start;
 }
 
 function onReply(event, run) {
