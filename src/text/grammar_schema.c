@@ -246,6 +246,8 @@ sp_status sp_grammar_json_schema(sp_grammar **grammar, const char *schema, size_
     sp_status status = sp_json_parse(schema, len, &root, err);
     if (status != SP_OK) return sp_fail_prefix(err, status, "json schema");
     sp_schema_compiler c = {.root = root, .err = err, .budget = SP_SCHEMA_BUDGET};
+    c.len = len;
+    c.has_ids = memmem(schema, len, "$id", 3) != NULL;
     status = compile_nodes(&c);
     if (status == SP_OK)
         *grammar = c.grammar;

@@ -207,6 +207,9 @@ static sp_status apply_ref(stage *s, const sp_json *value)
     const sp_json *target;
     const char *ref = sp_json_string(value, NULL);
     if (!ref) return malformed(s, "$ref", "a string");
+    /* but for plain pointers the document is searched */
+    size_t work = s->x->c->has_ids || strncmp(ref, "#/", 2) != 0 ? s->x->c->len : 0;
+    s->x->c->budget -= work < s->x->c->budget ? work : s->x->c->budget;
     SP_TRY(sp_schema_resolve(s->x->c, s->schema, ref, &target));
     return add_todo(s, target);
 }
@@ -433,7 +436,7 @@ static const struct {
     {"not", K_OTHER},
     {"if", K_OTHER},
     {"uniqueItems", K_OTHER},
-    {"$id", K_OTHER},
+    {"$id", K_NOTE},
 };
 
 static sp_status apply_other(stage *s, const char *name, const sp_json *value)
@@ -449,7 +452,6 @@ static sp_status apply_other(stage *s, const char *name, const sp_json *value)
     if (strcmp(name, "allOf") == 0) return apply_all(s, value);
     if (strcmp(name, "not") == 0) return apply_not(s, value);
     if (strcmp(name, "uniqueItems") == 0) return apply_unique(s, value);
-    if (strcmp(name, "$id") == 0) return s->schema == s->x->c->root ? SP_OK : refuse(s, name);
     bool matters = sp_json_get(s->schema, "then") || sp_json_get(s->schema, "else"); /* "if" */
     return matters ? refuse(s, name) : SP_OK;
 }

@@ -69,6 +69,8 @@ typedef struct sp_schema_apart {
 typedef struct sp_schema_compiler {
     sp_grammar *grammar;
     const sp_json *root;
+    size_t len;   /* of the document */
+    bool has_ids; /* the document may have schemas with an identity of their own */
     sp_arena *arena;
     sp_error *err;
     sp_schema_node *nodes; /* (grammar->n_nodes) */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PATH_MAX_STEPS 512
+
 static int hex_digit(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
@@ -59,27 +61,64 @@ static const sp_json *find_anchor(const sp_json *here, const char *name, bool is
     return found;
 }
 
+/* The innermost schema with an identity ("$id") around the target, which references without a document start from. */
+static const sp_json *find_base(const sp_json *here, const sp_json *target, const sp_json *base, int depth)
+{
+    const char *key;
+    const sp_json *value, *found = NULL;
+    void *iter = NULL;
+    if (depth > PATH_MAX_STEPS) return NULL;
+    if (sp_json_string(sp_json_get(here, "$id"), NULL)) base = here;
+    if (here == target) return base;
+    for (size_t i = 0; sp_json_is(here, SP_JSON_ARRAY) && !found && i < sp_json_size(here); i++)
+        found = find_base(sp_json_at(here, i), target, base, depth + 1);
+    while (!found && sp_json_next(here, &iter, &key, &value))
+        found = find_base(value, target, base, depth + 1);
+    return found;
+}
+
+/* The schema that is identified by the n bytes of uri, which has a scheme: others would have to be resolved first. */
+static const sp_json *find_identity(const sp_json *here, const char *uri, size_t n, int depth)
+{
+    const char *key, *id = sp_json_string(sp_json_get(here, "$id"), NULL);
+    const sp_json *value, *found = NULL;
+    void *iter = NULL;
+    if (depth > PATH_MAX_STEPS) return NULL;
+    if (id && strlen(id) == n && memcmp(id, uri, n) == 0) return here;
+    for (size_t i = 0; sp_json_is(here, SP_JSON_ARRAY) && !found && i < sp_json_size(here); i++)
+        found = find_identity(sp_json_at(here, i), uri, n, depth + 1);
+    while (!found && sp_json_next(here, &iter, &key, &value))
+        if (strcmp(key, "const") != 0 && strcmp(key, "enum") != 0)
+            found = find_identity(value, uri, n, depth + 1);
+    return found;
+}
+
+static bool has_scheme(const char *uri, size_t n)
+{
+    size_t i = 0;
+    while (i < n && ((uri[i] >= 'a' && uri[i] <= 'z') || (uri[i] >= '0' && uri[i] <= '9') || uri[i] == '+' ||
+                     uri[i] == '-'))
+        i++;
+    return i > 0 && i < n && uri[i] == ':';
+}
+
 sp_status sp_schema_resolve(const sp_schema_compiler *c, const sp_json *schema, const char *ref,
                             const sp_json **target)
 {
-    const sp_json *root = c->root, *at = root;
-    const char *id = sp_json_string(sp_json_get(root, "$id"), NULL), *rest;
-    size_t n_id = id ? strlen(id) : 0;
+    size_t n = strcspn(ref, "#");
+    const char *rest = ref[n] ? ref + n + 1 : "";
+    const sp_json *at = c->root;
     char step[256];
-    if (id && strncmp(ref, id, n_id) == 0 && (ref[n_id] == '#' || ref[n_id] == '\0')) ref += n_id;
-    if (*ref && *ref != '#')
+    if (n == 0 && c->has_ids) at = find_base(c->root, schema, c->root, 0);
+    if (n > 0) at = has_scheme(ref, n) ? find_identity(c->root, ref, n, 0) : NULL;
+    if (!at)
         return sp_schema_fail(c, SP_E_UNSUPPORTED, schema,
                               "\"$ref\" to another document (\"%.80s\") is not supported", ref);
-    rest = *ref ? ref + 1 : ref;
     if (*rest && *rest != '/') {
-        at = find_anchor(root, rest, true);
+        at = find_anchor(at, rest, true);
         rest = "";
     }
-    while (at && next_step(&rest, step, sizeof step)) {
-        at = follow_step(at, step);
-        if (sp_json_string(sp_json_get(at, "$id"), NULL))
-            return sp_schema_fail(c, SP_E_UNSUPPORTED, schema, "\"$id\" below the root is not supported");
-    }
+    while (at && next_step(&rest, step, sizeof step)) at = follow_step(at, step);
     if (!at || *rest) return sp_schema_fail(c, SP_E_FORMAT, schema, "\"$ref\": nothing at \"%.80s\"", ref);
     *target = at;
     return SP_OK;

@@ -189,6 +189,22 @@ static void test_choices(void **state)
            {"[null,null]", false});
 }
 
+static void test_references(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    EXPECT("{\"$defs\":{\"a/b%\":{\"type\":\"null\"}},\"$ref\":\"#/$defs/a~1b%25\"}", {"null", true},
+           {"1", false});
+    EXPECT("{\"$defs\":{\"x\":{\"$anchor\":\"here\",\"type\":\"null\"}},\"$ref\":\"#here\"}", {"null", true},
+           {"1", false});
+    /* a schema with an identity is a document of its own */
+    EXPECT("{\"prefixItems\":[{\"$id\":\"urn:a\",\"$ref\":\"#/$defs/"
+           "x\",\"$defs\":{\"x\":{\"type\":\"null\"}}},{\"$ref\":\"#/$defs/x\"},"
+           "{\"$ref\":\"urn:a#/$defs/"
+           "x\"}],\"type\":\"array\",\"minItems\":3,\"maxItems\":3,\"$defs\":{\"x\":{\"type\":\"boolean\"}}}",
+           {"[null,true,null]", true}, {"[true,true,null]", false}, {"[null,null,null]", false});
+}
+
 static void test_refusals(void **state)
 {
     static const struct {
@@ -486,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_objects),
         cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_references),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_masks),
         cmocka_unit_test(test_masks_of_the_family),
