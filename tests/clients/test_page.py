@@ -475,6 +475,30 @@ def test_conversations_are_kept_found_renamed_exported_and_deleted(visit, slow, 
     expect(page.locator("#toast")).to_contain_text("not a file of conversations")
 
 
+def test_what_is_deleted_while_it_is_written_stays_deleted(visit, slow):
+    slow.delay = 0.03
+    visit.send()
+    expect(visit.page.locator(".thoughts")).to_contain_text("4", timeout=WAIT)
+    visit.page.click("#conversations button[aria-label=More]")
+    visit.page.click("[role=menuitem]:has-text('Delete')")
+    visit.page.wait_for_timeout(1500)
+    visit.reload()
+    expect(visit.page.locator("#conversations .conversation")).to_have_count(0)
+
+
+def test_a_reply_goes_on_while_another_conversation_is_open(visit, slow):
+    slow.delay = 0.02
+    visit.send()
+    expect(visit.page.locator(".thoughts")).to_contain_text("4", timeout=WAIT)
+    visit.page.keyboard.press("Control+k")
+    expect(visit.page.locator("#send")).to_be_visible()
+    slow.answers = [script("another")]
+    visit.ask("other?")
+    visit.page.click("#conversations .conversation >> text=47")
+    visit.done()
+    expect(visit.page.locator(".answer")).to_have_text("47 * 36 = 1692", timeout=WAIT)
+
+
 def test_a_second_tab_follows(visit, slow):
     other = visit.context.new_page()
     other.goto(visit.url)

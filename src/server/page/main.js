@@ -242,7 +242,10 @@ function showStarters() {
 
 async function deleteAll() {
     if (!window.confirm(t("deleteAllSure"))) return;
-    for (const id of [...conversations.keys()]) await remove(id);
+    for (const each of [...conversations.values()]) {
+        stopReply(each);
+        await remove(each.id);
+    }
     newChat();
 }
 

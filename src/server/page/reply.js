@@ -3,7 +3,7 @@
  * conversation at a time; it goes on while another conversation is shown. No DOM: `listen` is told what happens. */
 
 import { samplingFields, settings } from "./settings.js";
-import { contentOf, lockName, pathOf, rescue, save } from "./store.js";
+import { contentOf, conversations, lockName, pathOf, rescue, save } from "./store.js";
 import { ServerError, listModels, streamReply } from "./stream.js";
 
 const SAVE_MS = 1000;
@@ -107,13 +107,18 @@ function fail(node, error) {
     node.error = { kind, detail, wait };
 }
 
+/* A conversation may be deleted while its reply is written: saving would bring it back. */
+async function saveIfKept(conv) {
+    if (conversations.has(conv.id)) await save(conv).catch(() => {}); /* a full disk must not stop the reply */
+}
+
 async function read(run) {
     const { conv, node, controller } = run;
     let saved = performance.now();
     node.state = "running";
     delete node.error;
     delete node.stats;
-    await save(conv);
+    await saveIfKept(conv);
     listen("start", run);
     const { path, body } = await requestFor(conv, node);
     for await (const part of streamReply(path, body, settings.key, controller.signal)) {
@@ -121,7 +126,7 @@ async function read(run) {
         listen("grow", run);
         if (performance.now() - saved > SAVE_MS) {
             saved = performance.now();
-            save(conv);
+            saveIfKept(conv);
         }
     }
     if (node.state === "running") node.state = "done";
@@ -145,6 +150,6 @@ export async function startReply(conv, node) {
     node.stats = run.watch.stats(run.usage);
     conv.updated = Date.now();
     runs.delete(conv.id);
-    await save(conv).catch(() => {});
+    await saveIfKept(conv);
     listen("end", run);
 }

@@ -3,6 +3,7 @@
 
 import { $, download, fileName, h, icon, iconButton, toast } from "./dom.js";
 import { t } from "./i18n.js";
+import { stopReply } from "./reply.js";
 import { asJson, asMarkdown, conversations, remove, save, textOf, titleOf } from "./store.js";
 
 const DAY = 86400000;
@@ -93,7 +94,7 @@ function toggleMenu(row, conv, button) {
     menu.dataset.conv = conv.id;
     menu.addEventListener("keydown", (event) => moveInMenu(event, menu, button));
     row.append(menu);
-    if (menu.getBoundingClientRect().bottom > window.innerHeight) menu.classList.add("above");
+    if (menu.getBoundingClientRect().bottom > $("conversations").parentElement.getBoundingClientRect().bottom) menu.classList.add("above");
     menu.firstChild.focus();
 }
 
@@ -138,6 +139,7 @@ function rename(row, conv) {
 }
 
 async function discard(conv) {
+    stopReply(conv);
     await remove(conv.id);
     if (current()?.id === conv.id) open(undefined);
     showList();
