@@ -49,6 +49,8 @@ class FaultsTest(unittest.TestCase):
             load = subprocess.Popen([os.path.join(BUILD, "serve_load"), str(server.port), "--model", NAME, "--clients", "16",
                                      "--seconds", "60", "--leave", "0.2", "--key", self.key, "--seed", str(round_)],
                                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self.addCleanup(load.kill)
+            self.addCleanup(server.process.kill)
             began = time.monotonic()
             while server.metric("sputnik_jobs_total", self.bearer) < 100 and time.monotonic() - began < 60:
                 time.sleep(0.1)
