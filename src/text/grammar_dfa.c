@@ -273,11 +273,31 @@ static sp_status number_state(exploration *x, const void *state, uint32_t *numbe
     return SP_OK;
 }
 
+/* Where a state's bytes lead. Neighbouring bytes mostly lead to the same state, which need not be looked up again. */
+static sp_status explore_state(exploration *x, uint32_t s, uint8_t *state, uint8_t *last, sp_error *err)
+{
+    const sp_dfa_maker *m = x->maker;
+    uint32_t number = 0; /* of `last` */
+    uint64_t work = 256 + m->size * 4;
+    if (m->budget && *m->budget < work) return sp_fail(err, SP_E_LIMIT, "too much work");
+    if (m->budget) *m->budget -= work;
+    for (int b = 0; b < 256; b++) {
+        memcpy(state, x->states + s * m->size, m->size);
+        if (!m->step(m->ctx, state, (uint8_t)b)) continue;
+        if (!number || memcmp(state, last, m->size) != 0) {
+            SP_TRY(number_state(x, state, &number, err));
+            memcpy(last, state, m->size);
+        }
+        x->next[(size_t)s * 256 + (size_t)b] = number;
+    }
+    return SP_OK;
+}
+
 static sp_status explore(exploration *x, sp_error *err)
 {
     const sp_dfa_maker *m = x->maker;
     uint32_t number;
-    uint8_t *state = sp_malloc(m->size);
+    uint8_t *state = sp_malloc_array(m->size, 2);
     if (!state) return sp_fail_nomem(err, "automaton", m->size);
     sp_status status = grow(x, err);
     x->n = 1; /* the dead state */
@@ -287,16 +307,8 @@ static sp_status explore(exploration *x, sp_error *err)
         x->flags[0] = 0;
         status = number_state(x, m->start, &number, err);
     }
-    for (uint32_t s = 1; status == SP_OK && s < x->n; s++) {
-        if (m->budget && *m->budget < 256) status = sp_fail(err, SP_E_LIMIT, "too much work");
-        if (m->budget) *m->budget -= status == SP_OK ? 256 : 0;
-        for (int b = 0; status == SP_OK && b < 256; b++) {
-            memcpy(state, x->states + s * m->size, m->size);
-            if (!m->step(m->ctx, state, (uint8_t)b)) continue;
-            status = number_state(x, state, &number, err);
-            x->next[(size_t)s * 256 + (size_t)b] = number;
-        }
-    }
+    for (uint32_t s = 1; status == SP_OK && s < x->n; s++)
+        status = explore_state(x, s, state, state + m->size, err);
     sp_free(state);
     return status;
 }
