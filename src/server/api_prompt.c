@@ -108,6 +108,16 @@ static const sp_request_tool *find_tool(const sp_chat_request *request, const ch
     return NULL;
 }
 
+/* A tool's schema within another: with an identity of its own, since its references start from itself. */
+static sp_status write_parameters(sp_buf *out, const char *parameters, size_t number, sp_error *err)
+{
+    if (!parameters) return sp_buf_puts(out, "{\"type\":\"object\"}", err);
+    if (parameters[0] != '{' || parameters[1] != '"' || strstr(parameters, "\"$id\""))
+        return sp_buf_puts(out, parameters, err);
+    SP_TRY(sp_buf_printf(out, err, "{\"$id\":\"urn:tool:%zu\",", number));
+    return sp_buf_puts(out, parameters + 1, err);
+}
+
 /* A schema of {"name": ..., "arguments": ...} for any of the tools. */
 static sp_status write_any_schema(sp_buf *out, const sp_chat_request *request, sp_error *err)
 {
@@ -118,7 +128,7 @@ static sp_status write_any_schema(sp_buf *out, const sp_chat_request *request, s
         SP_TRY(sp_buf_puts(out, "{\"type\":\"object\",\"properties\":{\"name\":{\"const\":", err));
         SP_TRY(sp_put_text(out, tool->name, err));
         SP_TRY(sp_buf_puts(out, "},\"arguments\":", err));
-        SP_TRY(sp_buf_puts(out, tool->parameters ? tool->parameters : "{\"type\":\"object\"}", err));
+        SP_TRY(write_parameters(out, tool->parameters, i, err));
         SP_TRY(
             sp_buf_puts(out, "},\"required\":[\"name\",\"arguments\"],\"additionalProperties\":false}", err));
     }
