@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Evaluated prefixes shared by sessions: a radix tree over token ids in units of SP_PREFIX_UNIT tokens. A node holds the cache rows of one
- * unit for all layers (and, where the model predicts several tokens, the hidden states). Used by one thread at a time; only
- * sp_prefix_cache_get_stats may be called beside it. */
+/* Evaluated prefixes shared by sessions: a tree over token ids in units of SP_PREFIX_UNIT tokens, kept as a table in which a unit is found
+ * by the hash of all ids up to and with its own. A unit holds the cache rows of its tokens for all layers (and, where the model predicts
+ * several tokens, the hidden states). Used by one thread at a time; only sp_prefix_cache_get_stats may be called beside it. */
 #ifndef SP_INFER_PREFIX_CACHE_H
 #define SP_INFER_PREFIX_CACHE_H
 
