@@ -23,7 +23,7 @@ typedef struct sp_server_options {
     const char *model_name;     /* id under which the model answers; NULL: from the file */
     const char *const *aliases; /* other ids that are accepted */
     size_t n_aliases;
-    const char *asked_name; /* as whoever started the server named the model; accepted too; NULL: nothing */
+    const char *asked_name;   /* as whoever started the server named the model; accepted too; NULL: nothing */
     bool need_keys;           /* requests without a valid key are 401 */
     bool insecure;            /* bind beyond loopback without keys all the same */
     const char *const *hosts; /* names accepted in Host beside loopback's and `host` */

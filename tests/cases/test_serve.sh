@@ -17,7 +17,7 @@ start() {
     "$SPUTNIK" serve --port 0 "$@" > "$tmp/serve.out" 2> "$tmp/log" &
     server=$!
     port=
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    for _ in $(seq 100); do
         port=$(sed -n 's/.* answers at .*:\([0-9]*\)\/$/\1/p' "$tmp/log")
         [ -n "$port" ] && return
         kill -0 $server 2> /dev/null || break
@@ -39,7 +39,7 @@ client() { run "$tmp/client" "$port" "$@"; }
 ask() { client ask "$@"; }
 # settled: no reply is generated any more, soon
 settled() {
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+    for _ in $(seq 50); do
         ask GET /health
         if grep -q '"running":0,"waiting":0' "$tmp/out"; then return; fi
         sleep 0.1
@@ -141,7 +141,7 @@ settled
 echo 'SIGTERM lets a running reply finish'
 "$tmp/client" "$port" ask POST /v1/chat/completions "$endless" > "$tmp/reply" &
 reader=$!
-for _ in 1 2 3 4 5 6 7 8 9 10; do [ -s "$tmp/reply" ] && break; sleep 0.05; done
+for _ in $(seq 200); do [ -s "$tmp/reply" ] && break; sleep 0.02; done
 stop
 wait $reader
 cp "$tmp/reply" "$tmp/out"
@@ -154,7 +154,7 @@ client body 100000000
 has_out 413
 client body 1200000 chunked
 has_out 413
-client hold 21
+client hold 40
 has_out 503
 sleep 3.6
 client drip 50
