@@ -7,7 +7,7 @@ BUILD=${BUILD:-build/default}
 venv=build/clients-venv
 [ -x "$BUILD/sputnik" ] && [ -x "$BUILD/serve_load" ] || { echo "check-clients: build first (no $BUILD/sputnik)" >&2; exit 1; }
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-"$venv/bin/pip" install -q --disable-pip-version-check openai anthropic pydantic playwright pytest
+"$venv/bin/pip" install -q --disable-pip-version-check openai anthropic pydantic playwright pytest jsonschema rfc3339-validator
 # The suite of JSON Schema comes with the source of the package jsonschema.
 if ! ls build/jsonschema-*/ > /dev/null 2>&1; then
     "$venv/bin/pip" download -q --disable-pip-version-check --no-deps --no-binary :all: --no-build-isolation -d build jsonschema 2> /dev/null ||
