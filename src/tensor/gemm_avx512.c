@@ -89,7 +89,8 @@ ALWAYS_INLINE void multiply_narrow(const tile *t, int rows, const int vectors, c
     switch (rows) {
         TILE(1)
         TILE(2)
-        TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) default
+        TILE(3)
+        TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) default
             : multiply_tile(t, NARROW_ROWS, vectors, transposed);
         break;
     }
