@@ -74,25 +74,35 @@ ALWAYS_INLINE void multiply_tile(const tile *t, const int rows, const int vector
 }
 
 #define TILE(n)                                                                                              \
-    case n: multiply_tile(t, n, vectors, transposed); break;
+    case n: multiply_tile(t, n, vectors, transposed); break
 
 ALWAYS_INLINE void multiply_wide(const tile *t, int rows, const int vectors, const bool transposed)
 {
     switch (rows) {
-        TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) default : multiply_tile(t, ROWS, vectors, transposed);
-        break;
+        TILE(1);
+        TILE(2);
+        TILE(3);
+        TILE(4);
+        TILE(5);
+    default: multiply_tile(t, ROWS, vectors, transposed); break;
     }
 }
 
 ALWAYS_INLINE void multiply_narrow(const tile *t, int rows, const int vectors, const bool transposed)
 {
     switch (rows) {
-        TILE(1)
-        TILE(2)
-        TILE(3)
-        TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) default
-            : multiply_tile(t, NARROW_ROWS, vectors, transposed);
-        break;
+        TILE(1);
+        TILE(2);
+        TILE(3);
+        TILE(4);
+        TILE(5);
+        TILE(6);
+        TILE(7);
+        TILE(8);
+        TILE(9);
+        TILE(10);
+        TILE(11);
+    default: multiply_tile(t, NARROW_ROWS, vectors, transposed); break;
     }
 }
 
