@@ -33,6 +33,7 @@
 struct sp_http {
     sp_http_options options;
     struct MHD_Daemon *daemon;
+    MHD_socket listen_fd; /* once quiet: to be closed at the end */
     sp_watch *watch;
     uint64_t salt;
     atomic_ullong n_requests;
@@ -432,8 +433,10 @@ void sp_http_quiesce(sp_http *http)
 {
     if (http->is_quiet) return;
     http->is_quiet = true;
-    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
-    if (fd != MHD_INVALID_SOCKET) close(fd);
+    http->listen_fd = MHD_quiesce_daemon(http->daemon);
+    /* new clients are refused from now on, but the daemon's threads may still take the socket from their epoll sets */
+    if (http->listen_fd != MHD_INVALID_SOCKET && !http->options.is_shared)
+        shutdown(http->listen_fd, SHUT_RDWR);
 }
 
 size_t sp_http_connections(sp_http *http)
@@ -454,6 +457,7 @@ void sp_http_stop(sp_http *http)
     /* a suspended connection must have been resumed before the daemon ends */
     for (int waited = 0; sp_http_active(http) > 0 && waited < STOP_WAIT_MS; waited += 10) usleep(10000);
     MHD_stop_daemon(http->daemon);
+    if (http->listen_fd != MHD_INVALID_SOCKET) close(http->listen_fd);
     sp_watch_destroy(http->watch);
     sp_free(http);
 }

@@ -8,7 +8,8 @@
 typedef struct sp_http sp_http;
 
 typedef struct sp_http_options {
-    int listen_fd;                  /* bound and listening; closed by sp_http_quiesce or sp_http_stop */
+    int listen_fd;                  /* bound and listening; closed by sp_http_stop */
+    bool is_shared;                 /* with the process that passed it: it goes on listening */
     const char *tls_cert, *tls_key; /* PEM texts; NULL: plain */
     size_t max_body_bytes, max_connections;
     double request_timeout_s;

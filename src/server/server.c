@@ -168,6 +168,7 @@ sp_status sp_server_run(sp_server *server, const volatile int *stop, sp_error *e
     sp_status status = take_socket(&fd, &port, o, err);
     if (status == SP_OK) {
         sp_http_options options = {.listen_fd = fd,
+                                   .is_shared = o->listen_fd >= 0,
                                    .tls_cert = o->tls_cert,
                                    .tls_key = o->tls_key,
                                    .max_body_bytes = o->max_body_bytes,
