@@ -215,12 +215,9 @@ static sp_status open_meter(serving *s, sp_error *err)
     if (args->keys && args->store)
         return sp_fail(err, SP_E_ARGUMENT,
                        "options --keys and --store both name the store: give one of them");
-    if (given || args->require_keys) SP_TRY(sp_cli_store_path(&path, given, err));
+    if (!given && !args->require_keys) return SP_OK; /* nobody could read what it holds */
+    SP_TRY(sp_cli_store_path(&path, given, err));
     sp_status status = sp_meter_open(&s->meter, path, err);
-    if (status == SP_E_UNSUPPORTED && !path) {
-        s->meter = NULL; /* nothing is demanded of it */
-        status = SP_OK;
-    }
     if (status == SP_OK && s->server.options.need_keys) status = sp_meter_count_keys(s->meter, &n_keys, err);
     if (status == SP_OK && s->server.options.need_keys && n_keys == 0)
         sp_cli_hint("no API key exists yet: \"sputnik keys add --store %s\" makes one", path);
