@@ -4,37 +4,6 @@
 
 #include <string.h>
 
-/* Why the reply ended. A reply that only repeated itself was cut as a too long one is, since the dialect has no word for it. */
-static const char *finish_reason(const sp_run *run, const sp_choice *choice)
-{
-    switch (choice->finish) {
-    case SP_FINISH_LENGTH:
-    case SP_FINISH_CONTEXT:
-    case SP_FINISH_LOOP: return "length";
-    case SP_FINISH_CANCELLED: return "insufficient_system_resource";
-    default: return sp_choice_calls(run, choice) ? "tool_calls" : "stop";
-    }
-}
-
-/* `"id":...,"choices":` */
-static sp_status write_head(const sp_run *run, const char *object, sp_buf *out, sp_error *err)
-{
-    SP_TRY(sp_buf_puts(out, "{\"id\":", err));
-    SP_TRY(sp_put_text(out, run->id, err));
-    SP_TRY(sp_buf_printf(out, err, ",\"object\":\"%s\",\"created\":%lld,\"model\":", object,
-                         (long long)run->created));
-    SP_TRY(sp_put_text(out, run->model, err));
-    SP_TRY(sp_buf_puts(out, ",\"system_fingerprint\":", err));
-    SP_TRY(sp_put_text(out, run->server->fingerprint, err));
-    return sp_buf_puts(out, ",\"choices\":[", err);
-}
-
-static sp_status put_head(sp_run *run, const char *object, sp_buf *out, sp_error *err)
-{
-    if (!run->head.len) SP_TRY(write_head(run, object, &run->head, err));
-    return sp_buf_append(out, run->head.data, run->head.len, err);
-}
-
 static sp_status put_call(const sp_run_call *call, const char *arguments, size_t len, sp_buf *out,
                           sp_error *err)
 {
@@ -52,7 +21,7 @@ static sp_status put_call(const sp_run_call *call, const char *arguments, size_t
 static sp_status open_chunk(sp_run *run, const sp_choice *choice, sp_buf *out, sp_error *err)
 {
     SP_TRY(sp_buf_puts(out, "data: ", err));
-    SP_TRY(put_head(run, "chat.completion.chunk", out, err));
+    SP_TRY(sp_put_head(run, out, err));
     return sp_buf_printf(out, err, "{\"index\":%d,\"delta\":{", choice->index);
 }
 
@@ -61,15 +30,8 @@ static sp_status close_chunk(const sp_run *run, const char *reason, sp_buf *out,
 {
     SP_TRY(sp_buf_puts(out, ",\"finish_reason\":", err));
     SP_TRY(sp_put_text(out, reason, err));
-    SP_TRY(sp_buf_puts(out, "}]", err));
-    /* with include_usage the figures have a chunk of their own; else they are on the last one, as the vendor has it */
-    if (run->include_usage)
-        SP_TRY(sp_buf_puts(out, ",\"usage\":null", err));
-    else if (reason && run->n_done == run->n_choices) {
-        SP_TRY(sp_buf_puts(out, ",\"usage\":", err));
-        SP_TRY(sp_put_usage(run, out, err));
-    }
-    return sp_buf_puts(out, "}\n\n", err);
+    SP_TRY(sp_buf_puts(out, "}", err));
+    return sp_put_chunk_end(run, reason, out, err);
 }
 
 static sp_status begin_choice(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
@@ -123,25 +85,7 @@ static sp_status finish_choice(sp_run *run, sp_choice *choice, sp_buf *out, sp_e
     SP_TRY(open_chunk(run, choice, out, err));
     SP_TRY(sp_buf_puts(out, choice->n_calls ? "},\"logprobs\":null" : "\"content\":\"\"},\"logprobs\":null",
                        err));
-    return close_chunk(run, finish_reason(run, choice), out, err);
-}
-
-static sp_status end_stream(sp_run *run, sp_buf *out, sp_error *err)
-{
-    if (run->include_usage) {
-        SP_TRY(sp_buf_puts(out, "data: ", err));
-        SP_TRY(put_head(run, "chat.completion.chunk", out, err));
-        SP_TRY(sp_buf_puts(out, "],\"usage\":", err));
-        SP_TRY(sp_put_usage(run, out, err));
-        SP_TRY(sp_buf_puts(out, "}\n\n", err));
-    }
-    return sp_buf_puts(out, "data: [DONE]\n\n", err);
-}
-
-static sp_status write_idle(sp_run *run, sp_buf *out, sp_error *err)
-{
-    (void)run;
-    return sp_buf_puts(out, ": keep-alive\n\n", err);
+    return close_chunk(run, sp_choice_reason(run, choice), out, err);
 }
 
 /* --- one body ------------------------------------------------------------------------------------------- */
@@ -170,37 +114,32 @@ static sp_status put_message(const sp_run *run, const sp_choice *choice, sp_buf 
 
 static sp_status write_whole(sp_run *run, sp_buf *out, sp_error *err)
 {
-    SP_TRY(put_head(run, "chat.completion", out, err));
+    SP_TRY(sp_put_head(run, out, err));
     for (size_t i = 0; i < run->n_choices; i++) {
         const sp_choice *choice = &run->choices[i];
         SP_TRY(sp_buf_printf(out, err, "%s{\"index\":%d,\"message\":", i ? "," : "", choice->index));
         SP_TRY(put_message(run, choice, out, err));
         SP_TRY(sp_buf_puts(out, ",\"logprobs\":", err));
         SP_TRY(sp_put_chat_logprobs(run, choice, 0, choice->n_samples, out, err));
-        SP_TRY(sp_buf_printf(out, err, ",\"finish_reason\":\"%s\"}", finish_reason(run, choice)));
+        SP_TRY(sp_buf_printf(out, err, ",\"finish_reason\":\"%s\"}", sp_choice_reason(run, choice)));
     }
     SP_TRY(sp_buf_puts(out, "],\"usage\":", err));
     SP_TRY(sp_put_usage(run, out, err));
     return sp_buf_puts(out, "}", err);
 }
 
-static sp_status write_fault(bool event, const sp_fault *fault, sp_buf *out, sp_error *err)
-{
-    if (event) SP_TRY(sp_buf_puts(out, "data: ", err));
-    SP_TRY(sp_put_error(out, fault, err));
-    return event ? sp_buf_puts(out, "\n\n", err) : SP_OK;
-}
-
 const sp_dialect sp_dialect_chat = {
     .id_prefix = "chatcmpl-",
     .call_prefix = "call_",
+    .object = "chat.completion",
+    .chunk_object = "chat.completion.chunk",
     .begin = begin_choice,
     .text = write_text,
     .call = write_call,
     .call_text = write_call_text,
     .finish = finish_choice,
-    .end = end_stream,
-    .idle = write_idle,
+    .end = sp_put_stream_end,
+    .idle = sp_put_keep_alive,
     .whole = write_whole,
-    .fail = write_fault,
+    .fail = sp_put_fault,
 };

@@ -7,35 +7,6 @@
 
 /* --- writing -------------------------------------------------------------------------------------------- */
 
-static const char *finish_reason(const sp_choice *choice)
-{
-    switch (choice->finish) {
-    case SP_FINISH_LENGTH:
-    case SP_FINISH_CONTEXT:
-    case SP_FINISH_LOOP: return "length";
-    case SP_FINISH_CANCELLED: return "insufficient_system_resource";
-    default: return "stop";
-    }
-}
-
-static sp_status write_head(const sp_run *run, sp_buf *out, sp_error *err)
-{
-    SP_TRY(sp_buf_puts(out, "{\"id\":", err));
-    SP_TRY(sp_put_text(out, run->id, err));
-    SP_TRY(sp_buf_printf(
-        out, err, ",\"object\":\"text_completion\",\"created\":%lld,\"model\":", (long long)run->created));
-    SP_TRY(sp_put_text(out, run->model, err));
-    SP_TRY(sp_buf_puts(out, ",\"system_fingerprint\":", err));
-    SP_TRY(sp_put_text(out, run->server->fingerprint, err));
-    return sp_buf_puts(out, ",\"choices\":[", err);
-}
-
-static sp_status put_head(sp_run *run, sp_buf *out, sp_error *err)
-{
-    if (!run->head.len) SP_TRY(write_head(run, &run->head, err));
-    return sp_buf_append(out, run->head.data, run->head.len, err);
-}
-
 static sp_status put_choice(const sp_run *run, sp_choice *choice, const char *text, size_t len,
                             const char *reason, sp_buf *out, sp_error *err)
 {
@@ -55,16 +26,9 @@ static sp_status put_chunk(sp_run *run, sp_choice *choice, const char *text, siz
                            sp_buf *out, sp_error *err)
 {
     SP_TRY(sp_buf_puts(out, "data: ", err));
-    SP_TRY(put_head(run, out, err));
+    SP_TRY(sp_put_head(run, out, err));
     SP_TRY(put_choice(run, choice, text, len, reason, out, err));
-    SP_TRY(sp_buf_puts(out, "]", err));
-    if (run->include_usage)
-        SP_TRY(sp_buf_puts(out, ",\"usage\":null", err));
-    else if (reason && run->n_done == run->n_choices) {
-        SP_TRY(sp_buf_puts(out, ",\"usage\":", err));
-        SP_TRY(sp_put_usage(run, out, err));
-    }
-    return sp_buf_puts(out, "}\n\n", err);
+    return sp_put_chunk_end(run, reason, out, err);
 }
 
 static sp_status begin_choice(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
@@ -82,30 +46,12 @@ static sp_status write_text(sp_run *run, sp_choice *choice, sp_reply_part part, 
 
 static sp_status finish_choice(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
 {
-    return put_chunk(run, choice, "", 0, finish_reason(choice), out, err);
-}
-
-static sp_status end_stream(sp_run *run, sp_buf *out, sp_error *err)
-{
-    if (run->include_usage) {
-        SP_TRY(sp_buf_puts(out, "data: ", err));
-        SP_TRY(put_head(run, out, err));
-        SP_TRY(sp_buf_puts(out, "],\"usage\":", err));
-        SP_TRY(sp_put_usage(run, out, err));
-        SP_TRY(sp_buf_puts(out, "}\n\n", err));
-    }
-    return sp_buf_puts(out, "data: [DONE]\n\n", err);
-}
-
-static sp_status write_idle(sp_run *run, sp_buf *out, sp_error *err)
-{
-    (void)run;
-    return sp_buf_puts(out, ": keep-alive\n\n", err);
+    return put_chunk(run, choice, "", 0, sp_choice_reason(run, choice), out, err);
 }
 
 static sp_status write_whole(sp_run *run, sp_buf *out, sp_error *err)
 {
-    SP_TRY(put_head(run, out, err));
+    SP_TRY(sp_put_head(run, out, err));
     for (size_t i = 0; i < run->n_choices; i++) {
         sp_choice *choice = &run->choices[i];
         sp_buf text = {NULL, 0, 0};
@@ -113,7 +59,7 @@ static sp_status write_whole(sp_run *run, sp_buf *out, sp_error *err)
         sp_status status = sp_buf_puts(&text, run->echo ? run->echo[i] : "", err);
         if (status == SP_OK) status = sp_buf_append(&text, choice->content.data, choice->content.len, err);
         if (status == SP_OK)
-            status = put_choice(run, choice, text.data, text.len, finish_reason(choice), out, err);
+            status = put_choice(run, choice, text.data, text.len, sp_choice_reason(run, choice), out, err);
         sp_buf_clear(&text);
         SP_TRY(status);
     }
@@ -122,21 +68,18 @@ static sp_status write_whole(sp_run *run, sp_buf *out, sp_error *err)
     return sp_buf_puts(out, "}", err);
 }
 
-static sp_status write_fault(bool event, const sp_fault *fault, sp_buf *out, sp_error *err)
-{
-    return sp_dialect_chat.fail(event, fault, out, err);
-}
-
 const sp_dialect sp_dialect_text = {
     .id_prefix = "cmpl-",
     .call_prefix = "call_",
+    .object = "text_completion",
+    .chunk_object = "text_completion",
     .begin = begin_choice,
     .text = write_text,
     .finish = finish_choice,
-    .end = end_stream,
-    .idle = write_idle,
+    .end = sp_put_stream_end,
+    .idle = sp_put_keep_alive,
     .whole = write_whole,
-    .fail = write_fault,
+    .fail = sp_put_fault,
 };
 
 /* --- prompts -------------------------------------------------------------------------------------------- */

@@ -44,6 +44,8 @@ typedef enum sp_forced_call {
 
 typedef struct sp_dialect {
     const char *id_prefix, *call_prefix; /* of the ids it makes up */
+    const char *object,
+        *chunk_object; /* names of a body and of a piece of a stream, where the head has one */
     /* Streams. `begin` once per choice before anything else of it; `text` for new text of a part, `call` for a complete call, and for one
      * whose arguments follow in pieces (`call_text`); `finish` when a choice is over, `end` when all are. */
     sp_status (*begin)(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err);
@@ -172,6 +174,15 @@ sp_status sp_put_text(sp_buf *out, const char *text, sp_error *err); /* as a JSO
 sp_status sp_put_error(sp_buf *out, const sp_fault *fault, sp_error *err);
 /* The usage object of OpenAI's form with the vendor's members. */
 sp_status sp_put_usage(const sp_run *run, sp_buf *out, sp_error *err);
+/* What OpenAI's two dialects share: why a reply ended (a reply that only repeated itself was cut as a too long one is, since they have
+ * no word for it); all up to the list of choices; from its end to that of a chunk (`reason` NULL: the choice goes on); and the
+ * dialects' end, idle and fail. */
+const char *sp_choice_reason(const sp_run *run, const sp_choice *choice);
+sp_status sp_put_head(sp_run *run, sp_buf *out, sp_error *err);
+sp_status sp_put_chunk_end(const sp_run *run, const char *reason, sp_buf *out, sp_error *err);
+sp_status sp_put_stream_end(sp_run *run, sp_buf *out, sp_error *err);
+sp_status sp_put_keep_alive(sp_run *run, sp_buf *out, sp_error *err);
+sp_status sp_put_fault(bool event, const sp_fault *fault, sp_buf *out, sp_error *err);
 /* "logprobs" objects of samples [from, to) of a choice. */
 sp_status sp_put_chat_logprobs(const sp_run *run, const sp_choice *choice, size_t from, size_t to,
                                sp_buf *out, sp_error *err);

@@ -44,6 +44,76 @@ sp_status sp_put_usage(const sp_run *run, sp_buf *out, sp_error *err)
                          u.n_prompt - u.n_cached);
 }
 
+/* --- what OpenAI's two dialects share --------------------------------------------------------------------- */
+
+const char *sp_choice_reason(const sp_run *run, const sp_choice *choice)
+{
+    switch (choice->finish) {
+    case SP_FINISH_LENGTH:
+    case SP_FINISH_CONTEXT:
+    case SP_FINISH_LOOP: return "length";
+    case SP_FINISH_CANCELLED: return "insufficient_system_resource";
+    default: return sp_choice_calls(run, choice) ? "tool_calls" : "stop";
+    }
+}
+
+static sp_status write_head(const sp_run *run, sp_buf *out, sp_error *err)
+{
+    SP_TRY(sp_buf_puts(out, "{\"id\":", err));
+    SP_TRY(sp_put_text(out, run->id, err));
+    SP_TRY(sp_buf_printf(out, err, ",\"object\":\"%s\",\"created\":%lld,\"model\":",
+                         run->stream ? run->dialect->chunk_object : run->dialect->object,
+                         (long long)run->created));
+    SP_TRY(sp_put_text(out, run->model, err));
+    SP_TRY(sp_buf_puts(out, ",\"system_fingerprint\":", err));
+    SP_TRY(sp_put_text(out, run->server->fingerprint, err));
+    return sp_buf_puts(out, ",\"choices\":[", err);
+}
+
+sp_status sp_put_head(sp_run *run, sp_buf *out, sp_error *err)
+{
+    if (!run->head.len) SP_TRY(write_head(run, &run->head, err));
+    return sp_buf_append(out, run->head.data, run->head.len, err);
+}
+
+sp_status sp_put_chunk_end(const sp_run *run, const char *reason, sp_buf *out, sp_error *err)
+{
+    SP_TRY(sp_buf_puts(out, "]", err));
+    /* with include_usage the figures have a chunk of their own; else they are on the last one, as the vendor has it */
+    if (run->include_usage)
+        SP_TRY(sp_buf_puts(out, ",\"usage\":null", err));
+    else if (reason && run->n_done == run->n_choices) {
+        SP_TRY(sp_buf_puts(out, ",\"usage\":", err));
+        SP_TRY(sp_put_usage(run, out, err));
+    }
+    return sp_buf_puts(out, "}\n\n", err);
+}
+
+sp_status sp_put_stream_end(sp_run *run, sp_buf *out, sp_error *err)
+{
+    if (run->include_usage) {
+        SP_TRY(sp_buf_puts(out, "data: ", err));
+        SP_TRY(sp_put_head(run, out, err));
+        SP_TRY(sp_buf_puts(out, "],\"usage\":", err));
+        SP_TRY(sp_put_usage(run, out, err));
+        SP_TRY(sp_buf_puts(out, "}\n\n", err));
+    }
+    return sp_buf_puts(out, "data: [DONE]\n\n", err);
+}
+
+sp_status sp_put_keep_alive(sp_run *run, sp_buf *out, sp_error *err)
+{
+    (void)run;
+    return sp_buf_puts(out, ": keep-alive\n\n", err);
+}
+
+sp_status sp_put_fault(bool event, const sp_fault *fault, sp_buf *out, sp_error *err)
+{
+    if (event) SP_TRY(sp_buf_puts(out, "data: ", err));
+    SP_TRY(sp_put_error(out, fault, err));
+    return event ? sp_buf_puts(out, "\n\n", err) : SP_OK;
+}
+
 /* --- log-probabilities ---------------------------------------------------------------------------------- */
 
 static sp_status put_token(const sp_run *run, int32_t id, sp_buf *out, sp_error *err)
