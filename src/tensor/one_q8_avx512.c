@@ -43,19 +43,25 @@ INLINE __m512i sum_halves(const __m512i s[8])
     return _mm512_permutexvar_epi32(order, add_neighbours(a, b));
 }
 
+/* Block i of a weight row, in the place of those that do not exist the last one. */
+INLINE const sp_block_q8_0 *block_at(const sp_block_q8_0 *b, size_t n_blocks, size_t i)
+{
+    return b + (i < n_blocks ? i : n_blocks - 1);
+}
+
 /* The first halves of sixteen blocks as floats. */
-INLINE __m512 load_scales(const sp_block_q8_0 *b)
+INLINE __m512 load_scales(const sp_block_q8_0 *b, size_t n)
 {
     __m128i v[2];
-    for (int i = 0; i < 2; i++, b += 8) {
-        v[i] = _mm_cvtsi32_si128(sp_load_u16(b[0].d));
-        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[1].d), 1);
-        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[2].d), 2);
-        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[3].d), 3);
-        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[4].d), 4);
-        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[5].d), 5);
-        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[6].d), 6);
-        v[i] = _mm_insert_epi16(v[i], sp_load_u16(b[7].d), 7);
+    for (size_t i = 0; i < 2; i++) {
+        v[i] = _mm_cvtsi32_si128(sp_load_u16(block_at(b, n, 8 * i)->d));
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(block_at(b, n, 8 * i + 1)->d), 1);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(block_at(b, n, 8 * i + 2)->d), 2);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(block_at(b, n, 8 * i + 3)->d), 3);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(block_at(b, n, 8 * i + 4)->d), 4);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(block_at(b, n, 8 * i + 5)->d), 5);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(block_at(b, n, 8 * i + 6)->d), 6);
+        v[i] = _mm_insert_epi16(v[i], sp_load_u16(block_at(b, n, 8 * i + 7)->d), 7);
     }
     return _mm512_cvtph_ps(_mm256_set_m128i(v[1], v[0]));
 }
@@ -76,23 +82,26 @@ static void load_piece(const sp_act_q8 *a, size_t n_blocks, one_piece *x)
     x->d = _mm512_loadu_ps(d);
 }
 
-/* Sixteen blocks of a weight row, of which the first n_blocks exist. */
-INLINE void multiply_piece(const uint8_t *w, size_t n_blocks, const one_piece *x, __m512 *sum, __m512 *d)
+/* Sixteen blocks of a weight row, of which the first n_blocks exist; what comes of the others means nothing. */
+INLINE void multiply_blocks(const sp_block_q8_0 *b, size_t n_blocks, const one_piece *x, __m512 *sum,
+                            __m512 *d)
 {
-    sp_block_q8_0 copy[BLOCKS];
-    const sp_block_q8_0 *b = (const sp_block_q8_0 *)w;
-    if (n_blocks < BLOCKS) {
-        memset(copy, 0, sizeof copy);
-        memcpy(copy, w, n_blocks * sizeof *b);
-        b = copy;
-    }
     __m512i sums[BLOCKS / 2];
-    for (int i = 0; i < BLOCKS / 2; i++) {
-        __m512i q = _mm512_xor_si512(load_pair(b[2 * i].qs, b[2 * i + 1].qs), every_byte(0x80));
+    for (size_t i = 0; i < BLOCKS / 2; i++) {
+        __m512i q = load_pair(block_at(b, n_blocks, 2 * i)->qs, block_at(b, n_blocks, 2 * i + 1)->qs);
+        q = _mm512_xor_si512(q, every_byte(0x80));
         sums[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, x->q[i]);
     }
     *sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum_halves(sums), x->start));
-    *d = _mm512_mul_ps(load_scales(b), x->d);
+    *d = _mm512_mul_ps(load_scales(b, n_blocks), x->d);
+}
+
+INLINE void multiply_piece(const uint8_t *w, size_t n_blocks, const one_piece *x, __m512 *sum, __m512 *d)
+{
+    if (n_blocks < BLOCKS)
+        multiply_blocks((const sp_block_q8_0 *)w, n_blocks, x, sum, d);
+    else
+        multiply_blocks((const sp_block_q8_0 *)w, BLOCKS, x, sum, d);
 }
 
 /* Rows become lanes: 16 x 16. */
