@@ -30,23 +30,11 @@ static inline int64_t sp_ops_stride(const sp_tensor *t)
 void sp_route_scores(const sp_kernels *kernels, sp_route_score score, int64_t n, const float *logits,
                      float *scores);
 
-/* C += A B with A (m, k), B (k, n), C (m, n); element (i, j) of X lies at x[i * x_row + j * x_col]. Either
- * b_col is 1, or b_row and a_col are (B is a transposed matrix): the two forms that cblas_sgemm knows too. C
- * is dense along its rows. */
-typedef struct sp_product {
-    int64_t m, n, k;
-    const float *a;
-    int64_t a_row, a_col;
-    const float *b;
-    int64_t b_row, b_col;
-    float *c;
-    int64_t c_row;
-} sp_product;
-
 /* Add to C, or set it. */
 typedef enum sp_products_mode { SP_PRODUCTS_ADD, SP_PRODUCTS_SET } sp_products_mode;
 
-/* C = alpha A B, or C += alpha A B, on the calling thread. */
+/* C = alpha A B, or C += alpha A B, on the calling thread. Operands: tensor/gemm.h. Here either b_col is 1, or b_row and a_col
+ * are (B is a transposed matrix): the two forms that are needed and that cblas_sgemm knows too. */
 void sp_product_compute(const sp_kernels *kernels, const sp_product *product, float alpha,
                         sp_products_mode mode);
 

@@ -67,21 +67,8 @@ static void multiply_plainly(const sp_kernels *kernels, const sp_product *p, flo
 
 void sp_product_compute(const sp_kernels *kernels, const sp_product *p, float alpha, sp_products_mode mode)
 {
-    sp_gemm g = {p->m,
-                 p->n,
-                 p->k,
-                 p->a,
-                 p->a_row,
-                 p->a_col,
-                 p->b,
-                 p->b_row,
-                 p->b_col,
-                 p->c,
-                 p->c_row,
-                 alpha,
-                 mode == SP_PRODUCTS_ADD};
     if (kernels->gemm)
-        kernels->gemm(&g);
+        kernels->gemm(p, alpha, mode == SP_PRODUCTS_ADD);
     else
         multiply_plainly(kernels, p, alpha, mode == SP_PRODUCTS_ADD ? 1.0f : 0.0f);
 }

@@ -154,15 +154,15 @@ static void transpose_16(const float *src, int64_t step, int n_rows, __mmask16 c
 }
 
 /* Rows [l, l + k) and columns [j, j + n) of B; columns up to a whole vector are 0. */
-static void pack_panel(const sp_gemm *g, int64_t l, int64_t k, int64_t j, int64_t n, float *panel)
+static void pack_panel(const sp_product *p, int64_t l, int64_t k, int64_t j, int64_t n, float *panel)
 {
     int64_t width = (n + 15) / 16 * 16;
-    if (g->b_col == 1) {
+    if (p->b_col == 1) {
         __mmask16 last = (__mmask16)(0xffff >> (width - n));
         for (int64_t i = 0; i < k; i++)
             for (int64_t v = 0; v < width; v += 16) {
-                const float *b = g->b + (l + i) * g->b_row + j + v;
-                _mm_prefetch((const char *)(b + AHEAD_B * g->b_row), _MM_HINT_T0);
+                const float *b = p->b + (l + i) * p->b_row + j + v;
+                _mm_prefetch((const char *)(b + AHEAD_B * p->b_row), _MM_HINT_T0);
                 _mm512_storeu_ps(panel + i * width + v,
                                  _mm512_maskz_loadu_ps(v + 16 == width ? last : (__mmask16)0xffff, b));
             }
@@ -171,24 +171,25 @@ static void pack_panel(const sp_gemm *g, int64_t l, int64_t k, int64_t j, int64_
     for (int64_t v = 0; v < width; v += 16)
         for (int64_t i = 0; i < k; i += 16) {
             __mmask16 columns = (__mmask16)(k - i >= 16 ? 0xffff : (1 << (k - i)) - 1);
-            transpose_16(g->b + (j + v) * g->b_col + l + i, g->b_col, n - v >= 16 ? 16 : (int)(n - v),
+            transpose_16(p->b + (j + v) * p->b_col + l + i, p->b_col, n - v >= 16 ? 16 : (int)(n - v),
                          columns, panel + i * width + v, width);
         }
 }
 
 /* All rows of A times the panel that holds rows [l, l + k) and columns [j, j + n) of B. */
-static void multiply_panel(const sp_gemm *g, int64_t l, int64_t k, int64_t j, int64_t n, const float *panel)
+static void multiply_panel(const sp_product *p, float scale, bool add, int64_t l, int64_t k, int64_t j,
+                           int64_t n, const float *panel)
 {
-    bool transposed = g->a_col != 1;
+    bool transposed = p->a_col != 1;
     int64_t width = (n + 15) / 16 * 16;
-    tile t = {k,       NULL,     transposed ? g->a_col : g->a_row,   panel,
-              NULL,    g->c_row, (__mmask16)(0xffff >> (width - n)), g->add || l > 0,
-              g->scale};
+    tile t = {k,    NULL,     transposed ? p->a_col : p->a_row,   panel,
+              NULL, p->c_row, (__mmask16)(0xffff >> (width - n)), add,
+              scale};
     int most = width > 32 ? ROWS : NARROW_ROWS;
-    for (int64_t i = 0; i < g->m; i += most) {
-        int rows = g->m - i < most ? (int)(g->m - i) : most;
-        t.a = g->a + i * g->a_row + l * g->a_col;
-        t.c = g->c + i * g->c_row + j;
+    for (int64_t i = 0; i < p->m; i += most) {
+        int rows = p->m - i < most ? (int)(p->m - i) : most;
+        t.a = p->a + i * p->a_row + l * p->a_col;
+        t.c = p->c + i * p->c_row + j;
         switch (width / 16) {
         case 1: multiply_1(&t, rows, transposed); break;
         case 2: multiply_2(&t, rows, transposed); break;
@@ -198,19 +199,19 @@ static void multiply_panel(const sp_gemm *g, int64_t l, int64_t k, int64_t j, in
     }
 }
 
-static void gemm_avx512(const sp_gemm *g)
+static void gemm_avx512(const sp_product *p, float scale, bool add)
 {
     _Alignas(64) float panel[SP_GEMM_PIECE * WIDTH];
     int64_t l = 0;
     do {
-        int64_t k = g->k - l < SP_GEMM_PIECE ? g->k - l : SP_GEMM_PIECE;
-        for (int64_t j = 0; j < g->n; j += WIDTH) {
-            int64_t n = g->n - j < WIDTH ? g->n - j : WIDTH;
-            pack_panel(g, l, k, j, n, panel);
-            multiply_panel(g, l, k, j, n, panel);
+        int64_t k = p->k - l < SP_GEMM_PIECE ? p->k - l : SP_GEMM_PIECE;
+        for (int64_t j = 0; j < p->n; j += WIDTH) {
+            int64_t n = p->n - j < WIDTH ? p->n - j : WIDTH;
+            pack_panel(p, l, k, j, n, panel);
+            multiply_panel(p, scale, add || l > 0, l, k, j, n, panel);
         }
         l += SP_GEMM_PIECE;
-    } while (l < g->k);
+    } while (l < p->k);
 }
 
 void sp_fill_gemm_avx512(sp_kernels *k)

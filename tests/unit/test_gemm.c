@@ -14,7 +14,9 @@
 
 /* Operands of one product: C as it was, as the specification has it, and as the kernel left it. */
 typedef struct operands {
-    sp_gemm g;
+    sp_product p;
+    float scale;
+    bool add;
     float *a, *b, *before, *expected, *found;
     size_t c_floats;
 } operands;
@@ -40,19 +42,19 @@ static void open_operands(operands *o, int64_t m, int64_t n, int64_t k, int form
     assert_true(o->expected && o->found);
     memcpy(o->expected, o->before, o->c_floats * sizeof(float));
     memcpy(o->found, o->before, o->c_floats * sizeof(float));
-    o->g = (sp_gemm){m,
-                     n,
-                     k,
-                     o->a,
-                     a_turned ? 1 : a_step,
-                     a_turned ? a_step : 1,
-                     o->b,
-                     b_turned ? 1 : b_step,
-                     b_turned ? b_step : 1,
-                     o->found,
-                     n + GAP,
-                     form & 4 ? 0.7f : 1.0f,
-                     (form & 8) != 0};
+    o->p = (sp_product){m,
+                        n,
+                        k,
+                        o->a,
+                        a_turned ? 1 : a_step,
+                        a_turned ? a_step : 1,
+                        o->b,
+                        b_turned ? 1 : b_step,
+                        b_turned ? b_step : 1,
+                        o->found,
+                        n + GAP};
+    o->scale = form & 4 ? 0.7f : 1.0f;
+    o->add = form & 8;
 }
 
 static void close_operands(operands *o)
@@ -64,22 +66,24 @@ static void close_operands(operands *o)
     free(o->found);
 }
 
-static float sum_piece(const sp_gemm *g, int64_t i, int64_t j, int64_t begin)
+static float sum_piece(const sp_product *p, int64_t i, int64_t j, int64_t begin)
 {
     float sum = 0.0f;
-    for (int64_t l = begin; l < g->k && l < begin + SP_GEMM_PIECE; l++)
-        sum = fmaf(g->a[i * g->a_row + l * g->a_col], g->b[l * g->b_row + j * g->b_col], sum);
+    for (int64_t l = begin; l < p->k && l < begin + SP_GEMM_PIECE; l++)
+        sum = fmaf(p->a[i * p->a_row + l * p->a_col], p->b[l * p->b_row + j * p->b_col], sum);
     return sum;
 }
 
-static void specify(const sp_gemm *g, float *c)
+static void specify(const operands *o, float *c)
 {
-    for (int64_t i = 0; i < g->m; i++)
-        for (int64_t j = 0; j < g->n; j++) {
-            float *y = c + i * g->c_row + j;
-            *y = g->add ? fmaf(g->scale, sum_piece(g, i, j, 0), *y) : g->scale * sum_piece(g, i, j, 0);
-            for (int64_t l = SP_GEMM_PIECE; l < g->k; l += SP_GEMM_PIECE)
-                *y = fmaf(g->scale, sum_piece(g, i, j, l), *y);
+    const sp_product *p = &o->p;
+    for (int64_t i = 0; i < p->m; i++)
+        for (int64_t j = 0; j < p->n; j++) {
+            float *y = c + i * p->c_row + j;
+            float first = sum_piece(p, i, j, 0);
+            *y = o->add ? fmaf(o->scale, first, *y) : o->scale * first;
+            for (int64_t l = SP_GEMM_PIECE; l < p->k; l += SP_GEMM_PIECE)
+                *y = fmaf(o->scale, sum_piece(p, i, j, l), *y);
         }
 }
 
@@ -88,8 +92,8 @@ static void compare(const sp_kernels *k, int64_t m, int64_t n, int64_t depth)
     for (int form = 0; form < 16; form++) {
         operands o;
         open_operands(&o, m, n, depth, form);
-        specify(&o.g, o.expected);
-        k->gemm(&o.g);
+        specify(&o, o.expected);
+        k->gemm(&o.p, o.scale, o.add);
         assert_memory_equal(o.expected, o.found, o.c_floats * sizeof(float));
         close_operands(&o);
     }
@@ -118,16 +122,16 @@ static void a_cut_of_c_changes_no_bit(void **state)
         for (int form = 0; form < 16; form++) {
             operands o;
             open_operands(&o, 50, 90, 300, form);
-            k->gemm(&o.g);
+            k->gemm(&o.p, o.scale, o.add);
             for (int64_t i = 0; i < 50; i += 19)
                 for (int64_t j = 0; j < 90; j += 41) {
-                    sp_gemm part = o.g;
+                    sp_product part = o.p;
                     part.m = i + 19 < 50 ? 19 : 50 - i;
                     part.n = j + 41 < 90 ? 41 : 90 - j;
                     part.a += i * part.a_row;
                     part.b += j * part.b_col;
                     part.c = o.expected + i * part.c_row + j;
-                    k->gemm(&part);
+                    k->gemm(&part, o.scale, o.add);
                 }
             assert_memory_equal(o.expected, o.found, o.c_floats * sizeof(float));
             close_operands(&o);
