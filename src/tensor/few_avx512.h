@@ -28,6 +28,10 @@ typedef struct format32 {
     void (*block)(const uint8_t *w, size_t stride, __m512i q[8], __m512 *d, __m512 *m);
 } format32;
 
+/* Q8_0 whose rows have less than SP_SHORT_Q8_0 elements (short_q8_avx512.c). */
+#define SP_SHORT_Q8_0 512
+void sp_matmul_short_q8_0_avx512(const sp_matmul *m);
+
 INLINE int run_of(const format256 *f, int i, int j)
 {
     return f->paired ? 2 * f->runs * (i / 2) + i % 2 + 2 * j : f->runs * i + j;
@@ -231,9 +235,10 @@ INLINE void fill_panel_32(const format32 *f, size_t block_bytes, const uint8_t *
 
 #define MATMUL(type, block, tiles, narrow)                                                                   \
     static sp_matmul_fn one_##type, narrow_##type;                                                           \
+    static const sp_panel_format panels_##type = {                                                           \
+        block, sizeof(sp_block_##type), fill_##type, tiles, SP_TILE_ROWS, NULL, sizeof(sp_panel)};           \
     static void matmul_##type##_avx512(const sp_matmul *m)                                                   \
     {                                                                                                        \
-        static const sp_panel_format panels = {block, sizeof(sp_block_##type), fill_##type, tiles};          \
         if (m->n_x == 1)                                                                                     \
             one_##type(m);                                                                                   \
         else if (m->n_x <= (narrow))                                                                         \
@@ -241,7 +246,7 @@ INLINE void fill_panel_32(const format32 *f, size_t block_bytes, const uint8_t *
         else if (m->n_x <= SP_FEW)                                                                           \
             few_##type(m);                                                                                   \
         else                                                                                                 \
-            sp_matmul_panels_avx512(m, &panels);                                                             \
+            sp_matmul_panels_avx512(m, &panels_##type);                                                      \
     }
 
 /* matmul_<type>_avx512 for a format256 (format32) named fields_<type>; `tiles` as its group and mins say. A single

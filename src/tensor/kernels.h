@@ -47,6 +47,8 @@ typedef struct sp_kernels {
     const char *isa; /* "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm" */
 
     sp_matmul_fn matmul[SP_DTYPE_COUNT]; /* few activation rows (decoding) and many (prompts) */
+    /* How the rows of AVX-512 make panels of weights, which AMX multiplies by other instructions; NULL: not so. */
+    const struct sp_panel_format *panels[SP_DTYPE_COUNT];
     sp_unpack_fn unpack[SP_DTYPE_COUNT]; /* row of the dtype -> float[n]; F8 without its block scale */
     sp_act_fn quantize[SP_ACT_COUNT];    /* float[n] -> activation row; SP_ACT_F32 copies */
 

@@ -10,7 +10,7 @@
 #include "tensor/panel_avx512.h"
 
 enum {
-    TILE = 3,    /* activation rows of a tile */
+    TILE = SP_TILE_ROWS,
     CHUNK = 256, /* activation rows whose sums are kept */
     SHARE = 8    /* weight rows whose next span is asked for at once */
 };
@@ -40,18 +40,6 @@ INLINE void multiply_group(const sp_panel *p, const sp_act_q8k *const x[], int n
     }
 }
 
-/* y + d dx sum (- dmin dx (pairs . sums)). */
-INLINE void finish_256(const sp_scales256 *s, const sp_act_q8k *x, __m512i sum, bool has_min, float *y)
-{
-    __m512 v = _mm512_loadu_ps(y), dx = _mm512_set1_ps(x->d);
-    v = _mm512_fmadd_ps(_mm512_mul_ps(s->d, dx), _mm512_cvtepi32_ps(sum), v);
-    if (has_min) {
-        __m512i min_sum = add_pairs(_mm512_setzero_si512(), s, x);
-        v = _mm512_fnmadd_ps(_mm512_mul_ps(s->dmin, dx), _mm512_cvtepi32_ps(min_sum), v);
-    }
-    _mm512_storeu_ps(y, v);
-}
-
 INLINE void run_tile_256(const sp_panel *p, const char *x, size_t stride, int n_x, int group, bool has_min,
                          sp_sum_row *y)
 {
@@ -70,12 +58,18 @@ INLINE void run_tile_256(const sp_panel *p, const char *x, size_t stride, int n_
                 sum[r][t] = _mm512_add_epi32(sum[r][t], _mm512_mullo_epi32(part[r][t], p[r].k.s.scale[g]));
     }
     for (int t = 0; t < n_x; t++)
-        for (int r = 0; r < SP_PANELS; r++) finish_256(&p[r].k.s, rows[t], sum[r][t], has_min, y[t] + 16 * r);
+        for (int r = 0; r < SP_PANELS; r++) {
+            const sp_scales256 *s = &p[r].k.s;
+            __m512i min_sum = _mm512_setzero_si512();
+            if (has_min) min_sum = add_pairs(min_sum, s, rows[t]);
+            finish_256(s->d, s->dmin, rows[t]->d, sum[r][t], has_min, min_sum, y[t] + 16 * r);
+        }
 }
 
 #define TILES_256(name, group, has_min)                                                                      \
-    void name(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks, sp_sum_row *y)     \
+    void name(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks, sp_sum_row *y)    \
     {                                                                                                        \
+        const sp_panel *p = panels;                                                                          \
         (void)n_blocks;                                                                                      \
         for (; n_x >= 3; n_x -= 3, x += 3 * stride, y += 3)                                                  \
             run_tile_256(p, x, stride, 3, group, has_min, y);                                                \
@@ -154,8 +148,9 @@ INLINE void run_tile_32(const sp_panel *p, const char *x, size_t stride, int n_x
 }
 
 #define TILES_32(name, has_min)                                                                              \
-    void name(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks, sp_sum_row *y)     \
+    void name(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks, sp_sum_row *y)    \
     {                                                                                                        \
+        const sp_panel *p = panels;                                                                          \
         for (; n_x >= 3; n_x -= 3, x += 3 * stride, y += 3)                                                  \
             run_tile_32(p, x, stride, 3, n_blocks, has_min, y);                                              \
         if (n_x == 2) run_tile_32(p, x, stride, 2, n_blocks, has_min, y);                                    \
@@ -174,19 +169,33 @@ typedef struct row_group {
     int64_t n_rows;
 } row_group;
 
-static void unpack_panels(const sp_panel_format *f, const row_group *g, int n_blocks, sp_panel p[SP_PANELS])
+/* Sixteen rows from `first` on, which exist in part. */
+static void unpack_panel(const sp_panel_format *f, const row_group *g, int64_t first, int n_blocks,
+                         sp_panel *p)
 {
     uint8_t copy[16][SP_MAX_SPAN];
+    const uint8_t *w = g->w + (size_t)first * g->stride;
+    int64_t left = g->n_rows - first;
+    if (left >= 16) {
+        f->unpack(w, g->stride, n_blocks, p);
+    } else {
+        copy_rows(w, g->stride, left, f->block_bytes * (size_t)n_blocks, copy);
+        f->unpack(copy[0], SP_MAX_SPAN, n_blocks, p);
+    }
+}
+
+static void unpack_panels(const sp_panel_format *f, const row_group *g, int n_blocks, char *panels)
+{
+    sp_panel unpacked;
     for (int i = 0; i < SP_PANELS; i++) {
-        int64_t first = 16 * i, left = g->n_rows - first;
-        const uint8_t *w = g->w + (size_t)first * g->stride;
-        if (left >= 16) {
-            f->unpack(w, g->stride, n_blocks, p + i);
-        } else if (left > 0) {
-            copy_rows(w, g->stride, left, f->block_bytes * (size_t)n_blocks, copy);
-            f->unpack(copy[0], SP_MAX_SPAN, n_blocks, p + i);
+        char *panel = panels + (size_t)i * f->panel_bytes;
+        if (16 * i >= g->n_rows) {
+            memcpy(panel, panels, f->panel_bytes); /* nobody reads these sums */
+        } else if (f->fold) {
+            unpack_panel(f, g, 16 * i, n_blocks, &unpacked);
+            f->fold(&unpacked, panel);
         } else {
-            p[i] = p[0]; /* nobody reads these sums */
+            unpack_panel(f, g, 16 * i, n_blocks, (sp_panel *)(void *)panel);
         }
     }
 }
@@ -202,10 +211,11 @@ static void fetch_rows(const row_group *g, int64_t first, int64_t stop, size_t s
 }
 
 /* Panels times all activation rows; the next span is asked for in between, in shares that the caches can take. */
-static void run_tiles(const sp_panel_format *f, const sp_panel *panels, const row_group *g, const char *x,
+static void run_tiles(const sp_panel_format *f, const char *panels, const row_group *g, const char *x,
                       size_t x_stride, int64_t n_x, int n_blocks, size_t next_span, sp_sum_row *sums)
 {
-    const int64_t pieces = SP_PANEL_ROWS / SHARE, piece = (n_x + pieces * TILE - 1) / (pieces * TILE) * TILE;
+    const int64_t shares = SP_PANEL_ROWS / SHARE * f->tile_rows;
+    const int64_t piece = (n_x + shares - 1) / shares * f->tile_rows;
     int64_t row = 0;
     for (int64_t t = 0; t < n_x; t += piece, row += SHARE) {
         int64_t n = n_x - t < piece ? n_x - t : piece;
@@ -220,7 +230,7 @@ static void multiply_rows(const sp_panel_format *f, size_t n, row_group g, const
 {
     size_t n_blocks = n / (size_t)f->block, per_span = 256 / (size_t)f->block;
     size_t x_span = f->block == 256 ? sizeof(sp_act_q8k) : per_span * sizeof(sp_act_q8);
-    sp_panel panels[SP_PANELS];
+    _Alignas(64) char panels[SP_PANELS * SP_MAX_PANEL];
     memset(sums, 0, (size_t)n_x * sizeof *sums);
     for (size_t i = 0; i < n_blocks; i += per_span) {
         int here = (int)(n_blocks - i < per_span ? n_blocks - i : per_span);

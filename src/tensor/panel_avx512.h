@@ -50,28 +50,31 @@ typedef union sp_panel {
 enum {
     SP_PANELS = 4, /* of a tile */
     SP_PANEL_ROWS = 16 * SP_PANELS,
-    SP_FEW = 8,       /* most activation rows that are multiplied without panels */
-    SP_FEW_TILE = 4,  /* of them at once */
-    SP_MAX_SPAN = 272 /* bytes of 256 elements in the widest format, Q8_0 */
+    SP_TILE_ROWS = 3,   /* activation rows that meet them at once */
+    SP_FEW = 8,         /* most activation rows that are multiplied without panels */
+    SP_FEW_TILE = 4,    /* of them at once */
+    SP_MAX_SPAN = 272,  /* bytes of 256 elements in the widest format, Q8_0 */
+    SP_MAX_PANEL = 8832 /* bytes of the widest panel, two bytes an element (matmul_amx.c) */
 };
 
 typedef float sp_sum_row[SP_PANEL_ROWS];
 
-/* Panels times n_x activation rows `stride` bytes apart, added to y; n_blocks: of 32. */
-typedef void (*sp_tiles_fn)(const sp_panel p[SP_PANELS], const char *x, size_t stride, int64_t n_x,
-                            int n_blocks, sp_sum_row *y);
+/* SP_PANELS panels (sp_panel, or what `fold` made of them) times n_x activation rows `stride` bytes apart, added to y;
+ * n_blocks: of 32. */
+typedef void (*sp_tiles_fn)(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks,
+                            sp_sum_row *y);
 
-void sp_tiles_16_offset_avx512(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks,
+void sp_tiles_16_offset_avx512(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks,
                                sp_sum_row *y);
-void sp_tiles_16_min_avx512(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks,
+void sp_tiles_16_min_avx512(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks,
                             sp_sum_row *y);
-void sp_tiles_32_offset_avx512(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks,
+void sp_tiles_32_offset_avx512(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks,
                                sp_sum_row *y);
-void sp_tiles_32_min_avx512(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks,
+void sp_tiles_32_min_avx512(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks,
                             sp_sum_row *y);
-void sp_tiles_b32_avx512(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks,
+void sp_tiles_b32_avx512(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks,
                          sp_sum_row *y);
-void sp_tiles_b32_min_avx512(const sp_panel *p, const char *x, size_t stride, int64_t n_x, int n_blocks,
+void sp_tiles_b32_min_avx512(const void *panels, const char *x, size_t stride, int64_t n_x, int n_blocks,
                              sp_sum_row *y);
 
 typedef struct sp_panel_format {
@@ -80,6 +83,9 @@ typedef struct sp_panel_format {
     void (*unpack)(const uint8_t *w, size_t stride, int n_blocks,
                    sp_panel *p); /* 256 elements of sixteen rows */
     sp_tiles_fn tiles;
+    int64_t tile_rows;                            /* activation rows that `tiles` takes at once */
+    void (*fold)(const sp_panel *p, void *panel); /* NULL: `tiles` takes what was unpacked */
+    size_t panel_bytes;                           /* of what it takes, a multiple of 64 */
 } sp_panel_format;
 
 /* A matmul through panels. */
@@ -189,6 +195,16 @@ INLINE __m512i add_pairs(__m512i sum, const sp_scales256 *s, const sp_act_q8k *x
 {
     for (int k = 0; k < 8; k++) sum = _mm512_dpwssd_epi32(sum, s->pairs[k], broadcast_4(x->sums + 2 * k));
     return sum;
+}
+
+/* y + d dx sum (- dmin dx min_sum): what a block of 256 adds to sixteen sums. */
+INLINE void finish_256(__m512 d, __m512 dmin, float x_scale, __m512i sum, bool has_min, __m512i min_sum,
+                       float *y)
+{
+    __m512 v = _mm512_loadu_ps(y), dx = _mm512_set1_ps(x_scale);
+    v = _mm512_fmadd_ps(_mm512_mul_ps(d, dx), _mm512_cvtepi32_ps(sum), v);
+    if (has_min) v = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), _mm512_cvtepi32_ps(min_sum), v);
+    _mm512_storeu_ps(y, v);
 }
 
 #endif

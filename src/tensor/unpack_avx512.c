@@ -271,6 +271,7 @@ ROWS_32(iq4_nl, sp_tiles_b32_avx512, 2)
 
 #define SET_ROW(k, dtype, type)                                                                              \
     one_##type = narrow_##type = (k)->matmul[dtype];                                                         \
+    (k)->panels[dtype] = &panels_##type;                                                                     \
     (k)->matmul[dtype] = matmul_##type##_avx512
 
 #define SET_ROW_ONE(k, dtype, type)                                                                          \
