@@ -105,8 +105,9 @@ SP_API sp_status sp_reply_create(sp_reply **reply, sp_chat_format format, const 
                                  const sp_chat_options *options, sp_error *err);
 SP_API void sp_reply_destroy(sp_reply *reply);
 
-/* Called with each new stretch of reasoning or content (whole UTF-8 characters), and once for each complete tool call with
- * its arguments as text (sp_reply_tool_calls then has it). A non-zero return stops: push returns SP_E_CANCELLED. */
+/* Called with each new stretch of reasoning or content (whole UTF-8 characters). A tool call comes in pieces too: once without text when
+ * its name is known (sp_reply_tool_calls then ends with it), then with each new stretch of its arguments. A non-zero return stops:
+ * push returns SP_E_CANCELLED. */
 typedef int (*sp_reply_fn)(void *ctx, sp_reply_part part, const char *text, size_t len);
 
 /* Feed the next id of the reply. Thinking tags and tool markers are consumed, not shown. */
@@ -115,8 +116,9 @@ SP_API sp_status sp_reply_finish(sp_reply *reply, sp_reply_fn fn, void *ctx, sp_
 
 SP_API bool sp_reply_is_thinking(const sp_reply *reply);
 
-/* What has been read so far; strings stay owned by the reply. Text of a call that cannot be parsed is left in
- * the content. */
+/* What has been read so far; strings stay owned by the reply, which may move those of a call that is not complete. Text that calls no
+ * tool by a name, with an object, is left in the content. Arguments are what the model wrote: of a reply that was cut, or of a model
+ * that erred, they may be no JSON. */
 SP_API const char *sp_reply_reasoning(const sp_reply *reply);
 SP_API const char *sp_reply_content(const sp_reply *reply);
 SP_API size_t sp_reply_tool_calls(const sp_reply *reply, const sp_tool_call **calls);

@@ -123,8 +123,7 @@ static sp_status write_call_text(sp_run *run, sp_choice *choice, size_t i, const
     return len ? put_delta(choice, "input_json_delta", "partial_json", arguments, len, out, err) : SP_OK;
 }
 
-static sp_status write_call(sp_run *run, sp_choice *choice, size_t i, const char *arguments, size_t len,
-                            sp_buf *out, sp_error *err)
+static sp_status write_call(sp_run *run, sp_choice *choice, size_t i, sp_buf *out, sp_error *err)
 {
     const sp_run_call *call = &choice->calls[i];
     SP_TRY(open_block(run, choice, BLOCK_TOOL, out, err));
@@ -132,8 +131,7 @@ static sp_status write_call(sp_run *run, sp_choice *choice, size_t i, const char
     SP_TRY(sp_put_text(out, call->id, err));
     SP_TRY(sp_buf_puts(out, ",\"name\":", err));
     SP_TRY(sp_put_text(out, call->name, err));
-    SP_TRY(sp_buf_puts(out, ",\"input\":{}}}\n\n", err));
-    return write_call_text(run, choice, i, arguments, len, out, err);
+    return sp_buf_puts(out, ",\"input\":{}}}\n\n", err);
 }
 
 static sp_status finish_message(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
@@ -160,6 +158,19 @@ static sp_status write_idle(sp_run *run, sp_buf *out, sp_error *err)
 
 /* --- one body ------------------------------------------------------------------------------------------- */
 
+/* A call's arguments are an object here. Of a reply that was cut they are none; what the model wrote wrongly is shown under the name that
+ * the dialect's own documentation gives for it, so that the tool refuses it instead of running with less than was asked for. */
+static sp_status put_input(const sp_choice *choice, const sp_run_call *call, sp_buf *out, sp_error *err)
+{
+    const char *text = call->arguments.len ? call->arguments.data : "{}";
+    bool is_cut = choice->finish != SP_FINISH_END && choice->finish != SP_FINISH_STOP;
+    if (sp_rawjson_put(NULL, text, strlen(text), NULL) == SP_OK) return sp_buf_puts(out, text, err);
+    if (is_cut) return sp_buf_puts(out, "{}", err);
+    SP_TRY(sp_buf_puts(out, "{\"INVALID_JSON\":", err));
+    SP_TRY(sp_put_text(out, text, err));
+    return sp_buf_puts(out, "}", err);
+}
+
 static sp_status put_blocks(const sp_run *run, const sp_choice *choice, sp_buf *out, sp_error *err)
 {
     const char *comma = "";
@@ -169,7 +180,7 @@ static sp_status put_blocks(const sp_run *run, const sp_choice *choice, sp_buf *
         SP_TRY(sp_buf_printf(out, err, ",\"signature\":\"%s\"}", run->id));
         comma = ",";
     }
-    if (choice->content.len && !(run->forced != SP_FORCED_NONE && choice->n_calls)) {
+    if (choice->content.len) {
         SP_TRY(sp_buf_printf(out, err, "%s{\"type\":\"text\",\"text\":", comma));
         SP_TRY(sp_json_put_string(out, choice->content.data, choice->content.len, err));
         SP_TRY(sp_buf_puts(out, "}", err));
@@ -177,13 +188,12 @@ static sp_status put_blocks(const sp_run *run, const sp_choice *choice, sp_buf *
     }
     for (size_t i = 0; i < choice->n_calls; i++, comma = ",") {
         const sp_run_call *call = &choice->calls[i];
-        bool is_whole = sp_rawjson_put(NULL, call->arguments, strlen(call->arguments), NULL) == SP_OK;
         SP_TRY(sp_buf_printf(out, err, "%s{\"type\":\"tool_use\",\"id\":", comma));
         SP_TRY(sp_put_text(out, call->id, err));
         SP_TRY(sp_buf_puts(out, ",\"name\":", err));
         SP_TRY(sp_put_text(out, call->name, err));
         SP_TRY(sp_buf_puts(out, ",\"input\":", err));
-        SP_TRY(sp_buf_puts(out, is_whole ? call->arguments : "{}", err)); /* cut off by max_tokens */
+        SP_TRY(put_input(choice, call, out, err));
         SP_TRY(sp_buf_puts(out, "}", err));
     }
     return SP_OK;

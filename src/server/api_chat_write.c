@@ -4,15 +4,15 @@
 
 #include <string.h>
 
-static sp_status put_call(const sp_run_call *call, const char *arguments, size_t len, sp_buf *out,
-                          sp_error *err)
+static sp_status put_call(const sp_run_call *call, sp_buf *out, sp_error *err)
 {
     SP_TRY(sp_buf_puts(out, "\"id\":", err));
     SP_TRY(sp_put_text(out, call->id, err));
     SP_TRY(sp_buf_puts(out, ",\"type\":\"function\",\"function\":{\"name\":", err));
     SP_TRY(sp_put_text(out, call->name, err));
     SP_TRY(sp_buf_puts(out, ",\"arguments\":", err));
-    SP_TRY(sp_json_put_string(out, arguments, len, err));
+    SP_TRY(
+        sp_json_put_string(out, call->arguments.len ? call->arguments.data : "", call->arguments.len, err));
     return sp_buf_puts(out, "}}", err);
 }
 
@@ -60,12 +60,11 @@ static sp_status write_text(sp_run *run, sp_choice *choice, sp_reply_part part, 
     return close_chunk(run, NULL, out, err);
 }
 
-static sp_status write_call(sp_run *run, sp_choice *choice, size_t i, const char *arguments, size_t len,
-                            sp_buf *out, sp_error *err)
+static sp_status write_call(sp_run *run, sp_choice *choice, size_t i, sp_buf *out, sp_error *err)
 {
     SP_TRY(open_chunk(run, choice, out, err));
     SP_TRY(sp_buf_printf(out, err, "\"tool_calls\":[{\"index\":%zu,", i));
-    SP_TRY(put_call(&choice->calls[i], arguments, len, out, err));
+    SP_TRY(put_call(&choice->calls[i], out, err));
     SP_TRY(sp_buf_puts(out, "]},\"logprobs\":null", err));
     return close_chunk(run, NULL, out, err);
 }
@@ -94,7 +93,7 @@ static sp_status put_message(const sp_run *run, const sp_choice *choice, sp_buf 
 {
     bool silent = choice->n_calls && !choice->content.len;
     SP_TRY(sp_buf_puts(out, "{\"role\":\"assistant\",\"content\":", err));
-    if (silent || (run->forced != SP_FORCED_NONE && choice->n_calls))
+    if (silent)
         SP_TRY(sp_buf_puts(out, "null", err));
     else
         SP_TRY(sp_json_put_string(out, choice->content.data ? choice->content.data : "", choice->content.len,
@@ -105,9 +104,8 @@ static sp_status put_message(const sp_run *run, const sp_choice *choice, sp_buf 
                                   choice->reasoning.len, err));
     }
     for (size_t i = 0; i < choice->n_calls; i++) {
-        const char *arguments = choice->calls[i].arguments;
         SP_TRY(sp_buf_printf(out, err, i ? ",{\"index\":%zu," : ",\"tool_calls\":[{\"index\":%zu,", i));
-        SP_TRY(put_call(&choice->calls[i], arguments, strlen(arguments), out, err));
+        SP_TRY(put_call(&choice->calls[i], out, err));
     }
     return sp_buf_puts(out, choice->n_calls ? "]}" : "}", err);
 }

@@ -3,7 +3,6 @@
 #include "server/api_run.h"
 
 #include "base/clock.h"
-#include "text/chat_json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -42,7 +41,7 @@ static void clear_choice(sp_choice *choice)
     sp_buf_clear(&choice->content);
     for (size_t i = 0; i < choice->n_calls; i++) {
         sp_free(choice->calls[i].name);
-        sp_free(choice->calls[i].arguments);
+        sp_buf_clear(&choice->calls[i].arguments);
     }
     sp_free(choice->calls);
     sp_free(choice->samples);
@@ -81,9 +80,7 @@ sp_run_usage sp_run_usage_of(const sp_run *run)
 
 /* --- calls ---------------------------------------------------------------------------------------------- */
 
-/* Add a call; arguments may be appended to the choice's content instead (NULL). */
-static sp_status add_call(sp_run *run, sp_choice *choice, const char *name, const char *arguments, size_t len,
-                          sp_error *err)
+static sp_status begin_call(sp_run *run, sp_choice *choice, const char *name, sp_buf *out, sp_error *err)
 {
     if (choice->n_calls == choice->calls_cap) {
         size_t cap = choice->calls_cap ? choice->calls_cap * 2 : 4;
@@ -93,17 +90,23 @@ static sp_status add_call(sp_run *run, sp_choice *choice, const char *name, cons
         choice->calls_cap = cap;
     }
     sp_run_call *call = &choice->calls[choice->n_calls];
-    call->name = sp_strdup(name);
-    call->arguments = sp_strndup(arguments, len);
-    if (!call->name || !call->arguments) {
-        sp_free(call->name);
-        sp_free(call->arguments);
-        return sp_fail_nomem(err, "tool call", len);
-    }
+    *call = (sp_run_call){.name = sp_strdup(name)};
+    if (!call->name) return sp_fail_nomem(err, "tool call", strlen(name));
     snprintf(call->id, sizeof call->id, "%s%016llx%08llx", run->dialect->call_prefix,
              (unsigned long long)sp_api_random(), (unsigned long long)(sp_api_random() & 0xFFFFFFFF));
     choice->n_calls++;
-    return SP_OK;
+    return run->stream && run->dialect->call ? run->dialect->call(run, choice, choice->n_calls - 1, out, err)
+                                             : SP_OK;
+}
+
+/* More of the newest call's arguments. */
+static sp_status pass_arguments(sp_run *run, sp_choice *choice, const char *text, size_t len, sp_buf *out,
+                                sp_error *err)
+{
+    if (len == 0 || choice->n_calls == 0) return SP_OK;
+    if (!run->stream || !run->dialect->call_text)
+        return sp_buf_append(&choice->calls[choice->n_calls - 1].arguments, text, len, err);
+    return run->dialect->call_text(run, choice, choice->n_calls - 1, text, len, out, err);
 }
 
 bool sp_choice_calls(const sp_run *run, const sp_choice *choice)
@@ -112,15 +115,14 @@ bool sp_choice_calls(const sp_run *run, const sp_choice *choice)
     return choice->n_calls > 0 && (choice->finish == SP_FINISH_END || choice->finish == SP_FINISH_STOP);
 }
 
-static sp_status take_call(sp_run *run, sp_choice *choice, const sp_event *event, const sp_tool_call *call,
-                           sp_buf *out, sp_error *err)
+/* A call that begins (SP_EVENT_CALL), or more of its arguments. */
+static sp_status take_call(sp_run *run, sp_choice *choice, const sp_event *event, sp_buf *out, sp_error *err)
 {
-    bool dropped = run->one_call && choice->n_job_calls > 0;
-    choice->n_job_calls++;
-    if (dropped || !call) return SP_OK;
-    SP_TRY(add_call(run, choice, call->name, event->text, event->len, err));
-    if (!run->stream || !run->dialect->call) return SP_OK;
-    return run->dialect->call(run, choice, choice->n_calls - 1, event->text, event->len, out, err);
+    bool begins = event->type == SP_EVENT_CALL;
+    choice->n_job_calls += begins;
+    if (run->one_call && choice->n_job_calls > 1) return SP_OK;
+    return begins ? begin_call(run, choice, event->text, out, err)
+                  : pass_arguments(run, choice, event->text, event->len, out, err);
 }
 
 static bool is_break(char c)
@@ -128,51 +130,65 @@ static bool is_break(char c)
     return c == '\n' || c == '\r';
 }
 
-/* Content that is the arguments of the call that was forced. */
+/* Content that names a tool and has its arguments: as much of a call as there is. */
+static sp_status read_any_call(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
+{
+    const sp_call_scan *scan = &choice->scan;
+    const char *text = choice->content.data;
+    sp_buf name = {NULL, 0, 0};
+    sp_status status = SP_OK;
+    sp_call_scan_read(&choice->scan, text, choice->content.len);
+    if (!scan->has_args || !scan->name_end) return SP_OK;
+    if (choice->n_calls == 0 && sp_call_scan_name(scan, text, &name, &status, err)) {
+        choice->n_passed = scan->args;
+        status = begin_call(run, choice, name.data, out, err);
+    }
+    sp_buf_clear(&name);
+    if (status != SP_OK || choice->n_calls == 0) return status;
+    size_t end = scan->args_end ? scan->args_end : scan->at, from = choice->n_passed;
+    choice->n_passed = end;
+    return pass_arguments(run, choice, text + from, end - from, out, err);
+}
+
+/* Content that is, or has, the arguments of the call that was forced. */
 static sp_status take_arguments(sp_run *run, sp_choice *choice, const char *text, size_t len, sp_buf *out,
                                 sp_error *err)
 {
+    bool any = run->forced == SP_FORCED_ANY;
+    if (any) SP_TRY(sp_buf_append(&choice->content, text, len, err));
+    if (any) return read_any_call(run, choice, out, err);
     /* clients parse what has come so far, and white space alone is no beginning of JSON to them */
-    while (len && choice->content.len == 0 && (is_break(*text) || *text == ' ' || *text == '\t'))
-        text++, len--;
+    while (len && choice->n_calls == 0 && (is_break(*text) || *text == ' ' || *text == '\t')) text++, len--;
     if (len == 0) return SP_OK;
-    SP_TRY(sp_buf_append(&choice->content, text, len, err));
-    if (!run->stream || run->forced == SP_FORCED_ANY) return SP_OK;
-    if (choice->n_calls == 0) {
-        SP_TRY(add_call(run, choice, run->forced_name, "", 0, err));
-        SP_TRY(run->dialect->call(run, choice, 0, "", 0, out, err));
-    }
-    return run->dialect->call_text(run, choice, 0, text, len, out, err);
+    if (choice->n_calls == 0) SP_TRY(begin_call(run, choice, run->forced_name, out, err));
+    return pass_arguments(run, choice, text, len, out, err);
 }
 
-/* The content of a forced call is complete: make the call of it. Content that is no call (a reply that was cut) is a call of no name's. */
-static sp_status end_forced(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
+/* {"name": ...} alone: a call without arguments. */
+static sp_status end_any_call(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
 {
-    const char *text = choice->content.data ? choice->content.data : "";
-    sp_rawjson object = {text, choice->content.len}, name_json, arguments = {"{}", 2};
+    const sp_call_scan *scan = &choice->scan;
     sp_buf name = {NULL, 0, 0};
     sp_status status = SP_OK;
-    if (run->forced == SP_FORCED_NAMED)
-        return run->stream && choice->n_calls
-                   ? SP_OK
-                   : add_call(run, choice, run->forced_name, text, choice->content.len, err);
-    if (sp_rawjson_put(NULL, object.text, object.len, NULL) == SP_OK &&
-        sp_rawjson_member(object, "name", &name_json)) {
-        sp_rawjson_member(object, "arguments", &arguments);
-        sp_rawjson_string(&name, name_json, &status, err);
-    }
-    if (status == SP_OK && name.len) {
-        status = add_call(run, choice, name.data, arguments.text, arguments.len, err);
-        if (status == SP_OK && run->stream)
-            status =
-                run->dialect->call(run, choice, choice->n_calls - 1, arguments.text, arguments.len, out, err);
-        choice->content.len = 0;
-    } else if (status == SP_OK && run->stream && choice->content.len) {
-        status = run->dialect->text(run, choice, SP_REPLY_CONTENT, choice->content.data, choice->content.len,
-                                    out, err);
+    if (scan->is_over && !scan->has_args &&
+        sp_call_scan_name(scan, choice->content.data, &name, &status, err) && name.len) {
+        status = begin_call(run, choice, name.data, out, err);
+        if (status == SP_OK) status = pass_arguments(run, choice, "{}", 2, out, err);
     }
     sp_buf_clear(&name);
     return status;
+}
+
+/* The content of a forced call is complete. What is no call, of a reply that was cut, is content after all. */
+static sp_status end_forced(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err)
+{
+    if (choice->n_calls == 0)
+        SP_TRY(run->forced == SP_FORCED_NAMED ? begin_call(run, choice, run->forced_name, out, err)
+                                              : end_any_call(run, choice, out, err));
+    if (choice->n_calls) choice->content.len = 0;
+    if (!run->stream || choice->content.len == 0) return SP_OK;
+    return run->dialect->text(run, choice, SP_REPLY_CONTENT, choice->content.data, choice->content.len, out,
+                              err);
 }
 
 /* --- text and tokens ------------------------------------------------------------------------------------ */
@@ -241,8 +257,7 @@ static sp_status take_done(sp_run *run, sp_choice *choice, const sp_event *event
     return run->stream && run->dialect->finish ? run->dialect->finish(run, choice, out, err) : SP_OK;
 }
 
-sp_status sp_run_take(sp_run *run, sp_choice *choice, const sp_event *event, const sp_tool_call *call,
-                      sp_buf *out, sp_error *err)
+sp_status sp_run_take(sp_run *run, sp_choice *choice, const sp_event *event, sp_buf *out, sp_error *err)
 {
     if (event->type == SP_EVENT_ERROR) {
         sp_fault_set(&run->fault, 500, NULL, "engine_error", "the engine failed: %s", event->error.text);
@@ -254,8 +269,9 @@ sp_status sp_run_take(sp_run *run, sp_choice *choice, const sp_event *event, con
     switch (event->type) {
     case SP_EVENT_TOKEN: return take_token(run, choice, event, err);
     case SP_EVENT_TEXT:
-        return event->part == SP_REPLY_TOOL_CALL ? take_call(run, choice, event, call, out, err)
+        return event->part == SP_REPLY_TOOL_CALL ? take_call(run, choice, event, out, err)
                                                  : take_text(run, choice, event, out, err);
+    case SP_EVENT_CALL: return take_call(run, choice, event, out, err);
     case SP_EVENT_DONE: return take_done(run, choice, event, out, err);
     case SP_EVENT_ERROR: break;
     }

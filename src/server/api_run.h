@@ -6,13 +6,15 @@
 
 #include "server/request.h"
 #include "server/server.h"
+#include "text/call_scan.h"
 
 typedef struct sp_run sp_run;
 
 /* A call of a tool as the reply made it. */
 typedef struct sp_run_call {
     char id[40];
-    char *name, *arguments;
+    char *name;
+    sp_buf arguments;
 } sp_run_call;
 
 typedef struct sp_choice {
@@ -27,6 +29,8 @@ typedef struct sp_choice {
     sp_run_call *calls;
     size_t n_calls, calls_cap;
     size_t n_job_calls; /* calls that the job has reported; with one_call only the first is passed on */
+    sp_call_scan scan;  /* of the content, where a call of any tool was forced */
+    size_t n_passed;    /* bytes of the content, up to the end of what went to that call's arguments */
     sp_sample *samples; /* tokens of the content whose log-probabilities were asked for */
     size_t n_samples, samples_cap;
     size_t n_pending;    /* the last of them whose text has not come yet */
@@ -39,20 +43,19 @@ typedef struct sp_choice {
 typedef enum sp_forced_call {
     SP_FORCED_NONE,
     SP_FORCED_NAMED, /* it is the arguments of run->forced_name */
-    SP_FORCED_ANY    /* it is {"name": ..., "arguments": ...} */
+    SP_FORCED_ANY /* it is {"name": ..., "arguments": ...}, which choice->content keeps until a call has been made of it */
 } sp_forced_call;
 
 typedef struct sp_dialect {
     const char *id_prefix, *call_prefix; /* of the ids it makes up */
     const char *object,
         *chunk_object; /* names of a body and of a piece of a stream, where the head has one */
-    /* Streams. `begin` once per choice before anything else of it; `text` for new text of a part, `call` for a complete call, and for one
-     * whose arguments follow in pieces (`call_text`); `finish` when a choice is over, `end` when all are. */
+    /* Streams. `begin` once per choice before anything else of it; `text` for new text of a part, `call` when a call begins, whose
+     * arguments follow in pieces (`call_text`); `finish` when a choice is over, `end` when all are. */
     sp_status (*begin)(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err);
     sp_status (*text)(sp_run *run, sp_choice *choice, sp_reply_part part, const char *text, size_t len,
                       sp_buf *out, sp_error *err);
-    sp_status (*call)(sp_run *run, sp_choice *choice, size_t i, const char *arguments, size_t len,
-                      sp_buf *out, sp_error *err);
+    sp_status (*call)(sp_run *run, sp_choice *choice, size_t i, sp_buf *out, sp_error *err);
     sp_status (*call_text)(sp_run *run, sp_choice *choice, size_t i, const char *arguments, size_t len,
                            sp_buf *out, sp_error *err);
     sp_status (*finish)(sp_run *run, sp_choice *choice, sp_buf *out, sp_error *err);
@@ -97,9 +100,8 @@ sp_run *sp_run_create(sp_server *server, sp_exchange *x, const sp_dialect *diale
                       size_t n_choices);
 void sp_run_destroy(sp_run *run); /* releases the jobs; accepts NULL */
 
-/* Take one event of a choice's job and write what it makes to say. `call`: of an event that completes one. */
-sp_status sp_run_take(sp_run *run, sp_choice *choice, const sp_event *event, const sp_tool_call *call,
-                      sp_buf *out, sp_error *err);
+/* Take one event of a choice's job and write what it makes to say. */
+sp_status sp_run_take(sp_run *run, sp_choice *choice, const sp_event *event, sp_buf *out, sp_error *err);
 
 /* Every choice is over (or run->fault is set): the last words. */
 sp_status sp_run_end(sp_run *run, sp_buf *out, sp_error *err);

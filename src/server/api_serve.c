@@ -219,10 +219,7 @@ static sp_status take_events(sp_run *run, sp_choice *choice, sp_buf *out, sp_err
     while (status == SP_OK && !run->fault.status && choice->job && !choice->is_done &&
            sp_job_take(choice->job, &event)) {
         if (!choice->is_started) note_cached(choice);
-        const sp_tool_call *call = event.type == SP_EVENT_TEXT && event.part == SP_REPLY_TOOL_CALL
-                                       ? sp_job_tool_call(choice->job, choice->n_job_calls)
-                                       : NULL;
-        status = sp_run_take(run, choice, &event, call, out, err);
+        status = sp_run_take(run, choice, &event, out, err);
         sp_event_clear(&event);
     }
     return status;

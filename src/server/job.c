@@ -97,8 +97,6 @@ static void free_job(sp_job *job)
 {
     clear_events(&job->events);
     clear_events(&job->fresh);
-    for (size_t i = 0; i < job->n_calls; i++) sp_free(job->calls[i]);
-    sp_free(job->calls);
     sp_generator_destroy(job->generator);
     sp_grammar_destroy(job->grammar);
     sp_free(job->prompt);
@@ -157,7 +155,6 @@ bool sp_job_take(sp_job *job, sp_event *event)
         *event = e->event;
         event->text = e->text.data;
         event->len = e->text.len;
-        job->n_calls_taken += event->type == SP_EVENT_TEXT && event->part == SP_REPLY_TOOL_CALL;
     } else if (job->is_over) {
         *event = job->last;
         job->is_over = false;
@@ -165,15 +162,6 @@ bool sp_job_take(sp_job *job, sp_event *event)
     pthread_mutex_unlock(&job->mutex);
     sp_free(e);
     return found;
-}
-
-const sp_tool_call *sp_job_tool_call(const sp_job *job, size_t i)
-{
-    sp_job *j = (sp_job *)(uintptr_t)job; /* for the lock alone */
-    pthread_mutex_lock(&j->mutex);
-    const sp_tool_call *call = i < j->n_calls_taken ? j->calls[i] : NULL;
-    pthread_mutex_unlock(&j->mutex);
-    return call;
 }
 
 void sp_job_get_usage(const sp_job *job, sp_job_usage *usage)
@@ -213,49 +201,21 @@ static sp_job_event *add_event(sp_job *job, sp_event_type type, sp_reply_part pa
     return e;
 }
 
-/* A copy of the reply's newest call, in one block. */
-static bool keep_call(sp_job *job, const sp_tool_call *call)
-{
-    const char *fields[] = {call->id, call->name, call->arguments};
-    size_t n_bytes = sizeof *call;
-    if (job->n_calls == job->calls_cap) {
-        size_t cap = job->calls_cap ? 2 * job->calls_cap : 4;
-        sp_tool_call **calls = sp_realloc_array(job->calls, cap, sizeof *calls);
-        if (!calls) return false;
-        job->calls = calls;
-        job->calls_cap = cap;
-    }
-    for (int i = 0; i < 3; i++) n_bytes += fields[i] ? strlen(fields[i]) + 1 : 0;
-    sp_tool_call *copy = sp_malloc(n_bytes);
-    if (!copy) return false;
-    char *to = (char *)(copy + 1);
-    for (int i = 0; i < 3; i++) {
-        if (!fields[i]) continue;
-        size_t len = strlen(fields[i]) + 1;
-        fields[i] = memcpy(to, fields[i], len);
-        to += len;
-    }
-    *copy = (sp_tool_call){fields[0], fields[1], fields[2]};
-    job->calls[job->n_calls++] = copy;
-    return true;
-}
-
-/* New text of the reply; stretches of one part that follow each other are one event. */
+/* New text of the reply; stretches of one part that follow each other are one event. A call begins without text. */
 static int collect_text(void *ctx, sp_reply_part part, const char *text, size_t len)
 {
     sp_job *job = ctx;
     sp_job_event *e = job->fresh.last;
-    bool is_call = part == SP_REPLY_TOOL_CALL, kept = true;
-    if (is_call) {
+    sp_error error = SP_ERROR_NONE;
+    if (part == SP_REPLY_TOOL_CALL && len == 0) {
         const sp_tool_call *calls;
         size_t n = sp_reply_tool_calls(sp_generator_reply(job->generator), &calls);
-        pthread_mutex_lock(&job->mutex);
-        kept = n > 0 && keep_call(job, &calls[n - 1]);
-        pthread_mutex_unlock(&job->mutex);
+        e = add_event(job, SP_EVENT_CALL, part);
+        text = calls[n - 1].name;
+        len = strlen(text);
+    } else if (!e || e->event.type != SP_EVENT_TEXT || e->event.part != part) {
+        e = add_event(job, SP_EVENT_TEXT, part);
     }
-    if (is_call || !e || e->event.type != SP_EVENT_TEXT || e->event.part != part)
-        e = kept ? add_event(job, SP_EVENT_TEXT, part) : NULL;
-    sp_error error = SP_ERROR_NONE;
     if (!e || sp_buf_append(&e->text, text, len, &error) != SP_OK) {
         sp_fail_nomem(&error, "an event", len);
         sp_job_fail(job, &error);
@@ -337,8 +297,7 @@ size_t sp_job_pending(const sp_job *job, size_t first, int32_t *ids, size_t n_mo
 static bool join_text(sp_job_events *events, const sp_job_event *e)
 {
     sp_job_event *last = events->last;
-    if (events->n < EVENTS_MANY || e->event.type != SP_EVENT_TEXT || e->event.part == SP_REPLY_TOOL_CALL)
-        return false;
+    if (events->n < EVENTS_MANY || e->event.type != SP_EVENT_TEXT) return false;
     if (last->event.type != SP_EVENT_TEXT || last->event.part != e->event.part) return false;
     return sp_buf_append(&last->text, e->text.data, e->text.len, NULL) == SP_OK;
 }

@@ -29,8 +29,9 @@ typedef struct sp_job_usage {
 typedef enum sp_event_type {
     SP_EVENT_TOKEN, /* one token with its log-probabilities, before its text; only if they were asked for, and neither for the token that
                        ends the reply nor for marks (thinking tags, tool markers) */
-    SP_EVENT_TEXT, /* new text of one part: reasoning or content, whole characters; or one complete tool call's arguments. What one token
+    SP_EVENT_TEXT, /* new text of one part: reasoning, content, or the arguments of the newest call; whole characters. What one token
                        brings to a part is one event; where the reader lags far behind, tokens without SP_EVENT_TOKEN share one */
+    SP_EVENT_CALL, /* a tool call begins: its name is the text */
     SP_EVENT_DONE, /* the reply is over: finish and usage; nothing follows */
     SP_EVENT_ERROR /* the engine failed: error; nothing follows */
 } sp_event_type;
@@ -38,7 +39,7 @@ typedef enum sp_event_type {
 typedef struct sp_event {
     sp_event_type type;
     sp_reply_part part; /* TOKEN, TEXT */
-    char *text;         /* TEXT: NUL-terminated, owned by the event */
+    char *text;         /* TEXT, CALL: NUL-terminated, owned by the event */
     size_t len;
     sp_sample sample; /* TOKEN */
     sp_finish finish; /* DONE */
@@ -50,10 +51,6 @@ void sp_event_clear(sp_event *event);
 
 /* The next event; false if there is none now. */
 bool sp_job_take(sp_job *job, sp_event *event);
-
-/* Complete tool calls: entry i belongs to the i-th SP_EVENT_TEXT of part SP_REPLY_TOOL_CALL. Copies that stay valid until the job is
- * released; NULL beyond those whose event has been taken. */
-const sp_tool_call *sp_job_tool_call(const sp_job *job, size_t i);
 
 /* What the job has used so far; after SP_EVENT_DONE: in all. */
 void sp_job_get_usage(const sp_job *job, sp_job_usage *usage);

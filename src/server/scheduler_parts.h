@@ -40,8 +40,6 @@ struct sp_job {
     bool is_over; /* `last` is the final event, to come after the queue */
     sp_job_events events;
     sp_event last;
-    sp_tool_call **calls; /* each one block, strings included */
-    size_t n_calls, calls_cap, n_calls_taken;
     sp_job_usage usage;
     atomic_bool is_released;
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* A model's reply, token by token, divided into reasoning, content and tool calls. Marks (thinking tags, tool
  * markers) are recognised by token id where the vocabulary has them as one token, else in the text, where a
- * possible beginning of a mark is held back until it is decided. A thinking tag counts only where one can be
- * meant: the opening one before any content, the closing one inside the reasoning; elsewhere it is text that
- * the model speaks about. Start at sp_reply_push(); calls are read in reply_calls.c. */
+ * possible beginning of a mark is held back until it is decided. A thinking tag acts only where one can be
+ * meant: the opening one before any content, the closing one before any content or inside the reasoning. Once the
+ * content has begun a tag is dropped and divides nothing, so that no client sees one or gets reasoning after content.
+ * Start at sp_reply_push(); calls are read in reply_calls.c. */
 #include "text/reply.h"
 
 #include "text/chat_build.h"
@@ -54,7 +55,7 @@ void sp_reply_destroy(sp_reply *reply)
     if (!reply) return;
     for (size_t i = 0; i < reply->n_calls; i++) {
         sp_free((void *)(uintptr_t)reply->calls[i].name);
-        sp_free((void *)(uintptr_t)reply->calls[i].arguments);
+        sp_free((void *)(uintptr_t)reply->calls[i].arguments); /* the open call's text is reply->arguments */
     }
     sp_free(reply->calls);
     sp_text_clear(&reply->decoded);
@@ -63,6 +64,7 @@ void sp_reply_destroy(sp_reply *reply)
     sp_buf_clear(&reply->held);
     sp_buf_clear(&reply->content);
     sp_buf_clear(&reply->raw);
+    sp_buf_clear(&reply->name);
     sp_free(reply);
 }
 
@@ -82,7 +84,7 @@ sp_status sp_reply_record(sp_reply *reply, sp_reply_part part, const char *text,
     return SP_OK;
 }
 
-static sp_status emit(sp_reply *reply, sp_reply_part part, const char *text, size_t len, sp_error *err)
+sp_status sp_reply_emit(sp_reply *reply, sp_reply_part part, const char *text, size_t len, sp_error *err)
 {
     if (reply->filter) return reply->filter(reply->filter_ctx, part, text, len, err);
     return sp_reply_record(reply, part, text, len, err);
@@ -109,10 +111,10 @@ static sp_status emit_reasoning(sp_reply *reply, const char *text, size_t len, s
     while (keep && is_space(text[keep - 1])) keep--;
     if (keep) {
         if (reply->held.len) {
-            SP_TRY(emit(reply, SP_REPLY_REASONING, reply->held.data, reply->held.len, err));
+            SP_TRY(sp_reply_emit(reply, SP_REPLY_REASONING, reply->held.data, reply->held.len, err));
             reply->held.len = 0;
         }
-        SP_TRY(emit(reply, SP_REPLY_REASONING, text, keep, err));
+        SP_TRY(sp_reply_emit(reply, SP_REPLY_REASONING, text, keep, err));
     }
     return sp_buf_append(&reply->held, text + keep, len - keep, err);
 }
@@ -124,7 +126,7 @@ static sp_status emit_content(sp_reply *reply, const char *text, size_t len, sp_
     if (len == 0) return SP_OK;
     reply->strip_breaks = false;
     if (!is_blank(text, len)) reply->spoke = true;
-    return emit(reply, SP_REPLY_CONTENT, text, len, err);
+    return sp_reply_emit(reply, SP_REPLY_CONTENT, text, len, err);
 }
 
 static sp_status emit_text(sp_reply *reply, const char *text, size_t len, sp_error *err)
@@ -135,7 +137,8 @@ static sp_status emit_text(sp_reply *reply, const char *text, size_t len, sp_err
     case SP_IN_CONTENT: return emit_content(reply, text, len, err);
     case SP_IN_CALLS: break;
     }
-    return sp_buf_append(&reply->raw, text, len, err);
+    SP_TRY(sp_buf_append(&reply->raw, text, len, err));
+    return reply->in_call ? sp_reply_advance_call(reply, err) : SP_OK;
 }
 
 /* --- tool calls ----------------------------------------------------------------------------------------- */
@@ -163,25 +166,23 @@ static sp_status begin_call(sp_reply *reply, sp_error *err)
 {
     if (!is_bare(reply)) SP_TRY(spill_raw(reply, err));
     SP_TRY(sp_buf_puts(&reply->raw, reply->spelling[SP_MARK_CALL_BEGIN], err));
-    reply->in_call = true;
-    reply->body = reply->raw.len;
-    reply->sep = reply->args = 0;
+    sp_reply_begin_call(reply);
     return SP_OK;
 }
 
-/* The call in raw is complete; `mark` ended it (NULL: the reply did). */
+/* The call in raw is complete; `mark` ended it (NULL: the reply did, or the mark was forgotten). What is no part of it goes to the
+ * content. */
 static sp_status end_call(sp_reply *reply, const char *mark, sp_error *err)
 {
-    bool done = false;
-    SP_TRY(sp_reply_read_call(reply, &done, err));
-    if (!done) {
+    size_t rest = 0, len = reply->raw.len;
+    SP_TRY(sp_reply_end_call(reply, &rest, err));
+    if (rest == 0) {
         if (mark) SP_TRY(sp_buf_puts(&reply->raw, mark, err));
         return spill_raw(reply, err);
     }
     reply->raw.len = 0;
     reply->in_call = false;
-    const char *arguments = reply->calls[reply->n_calls - 1].arguments;
-    return emit(reply, SP_REPLY_TOOL_CALL, arguments, strlen(arguments), err);
+    return rest < len ? emit_content(reply, reply->raw.data + rest, len - rest, err) : SP_OK;
 }
 
 static sp_status handle_call_mark(sp_reply *reply, sp_reply_mark mark, sp_error *err)
@@ -218,9 +219,10 @@ static sp_status handle_call_mark(sp_reply *reply, sp_reply_mark mark, sp_error 
 static sp_status handle_mark(sp_reply *reply, sp_reply_mark mark, sp_error *err)
 {
     const char *spelling = reply->spelling[mark];
-    if (mark > SP_MARK_THINK_CLOSE) return handle_call_mark(reply, mark, err);
-    if (reply->state == SP_IN_CALLS || (reply->state == SP_IN_CONTENT && reply->spoke))
-        return emit_text(reply, spelling, strlen(spelling), err);
+    bool is_text = reply->plain && reply->state == SP_IN_CONTENT; /* the grammar asked for it */
+    if (!is_text && mark > SP_MARK_THINK_CLOSE) return handle_call_mark(reply, mark, err);
+    if (is_text || reply->state == SP_IN_CALLS) return emit_text(reply, spelling, strlen(spelling), err);
+    if (reply->state == SP_IN_CONTENT && reply->spoke) return SP_OK; /* a stray tag */
     if (mark == SP_MARK_THINK_OPEN) {
         reply->state = SP_IN_REASONING;
         return SP_OK;

@@ -5,9 +5,9 @@
  * then messages, whose first byte says role, calls and reasoning. A reply is a list of ids: bytes below 0xF8
  * stand for themselves, others take the next byte as the number of a control token. Checked: text from
  * outside yields no control token and is there byte for byte; the ids spell the text; a reply's stream equals
- * its record, in whole characters; every call that is reported has JSON arguments. */
+ * its record, in whole characters; every call that is reported has a name and arguments that begin an object, streamed
+ * in order. */
 #include "text/chat_build.h"
-#include "text/chat_json.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
@@ -144,11 +144,21 @@ static void fuzz_conversation(const sp_tokenizer *tokenizer, sp_chat_format form
 
 typedef struct stream {
     sp_buf parts[3];
+    const sp_reply *reply;
+    size_t n_calls;
 } stream;
 
 static int collect(void *ctx, sp_reply_part part, const char *text, size_t len)
 {
     stream *s = ctx;
+    if (part == SP_REPLY_TOOL_CALL) {
+        const sp_tool_call *calls;
+        s->n_calls += len == 0;
+        REQUIRE(sp_reply_tool_calls(s->reply, &calls) == s->n_calls && s->n_calls > 0);
+        REQUIRE(strlen(calls[s->n_calls - 1].arguments) >= len);
+    } else {
+        REQUIRE(len > 0);
+    }
     for (size_t i = 0; i < len;) {
         unsigned char c = (unsigned char)text[i];
         size_t n = c < 0x80 ? 1 : c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
@@ -164,26 +174,29 @@ static void check_reply(const sp_reply *reply, const stream *s)
     const sp_tool_call *calls;
     size_t n = sp_reply_tool_calls(reply, &calls), n_bytes = 0;
     const sp_buf *reasoning = &s->parts[SP_REPLY_REASONING], *content = &s->parts[SP_REPLY_CONTENT];
+    const sp_buf *all = &s->parts[SP_REPLY_TOOL_CALL];
     REQUIRE(strlen(sp_reply_reasoning(reply)) <= reasoning->len);
     REQUIRE(!reasoning->len || strcmp(sp_reply_reasoning(reply), reasoning->data) == 0);
     REQUIRE(!content->len || strcmp(sp_reply_content(reply), content->data) == 0);
     for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(calls[i].arguments);
         REQUIRE(calls[i].name[0] && calls[i].arguments[0] == '{');
-        REQUIRE(sp_rawjson_put(NULL, calls[i].arguments, strlen(calls[i].arguments), NULL) == SP_OK);
-        n_bytes += strlen(calls[i].arguments);
+        REQUIRE(n_bytes + len <= all->len && memcmp(all->data + n_bytes, calls[i].arguments, len) == 0);
+        n_bytes += len;
     }
-    REQUIRE(n_bytes == s->parts[SP_REPLY_TOOL_CALL].len);
+    REQUIRE(n == s->n_calls && n_bytes == all->len);
 }
 
 static void fuzz_reply(const sp_tokenizer *tokenizer, sp_chat_format format, unsigned flags,
                        const uint8_t *data, size_t size)
 {
     sp_chat_options options = {(sp_think)((flags >> 2 & 3) % 3), 0, NULL};
-    stream s = {{{NULL, 0, 0}}};
+    stream s = {{{NULL, 0, 0}}, NULL, 0};
     sp_reply *reply;
     sp_text decoded = {NULL, 0, 0};
     sp_detokenizer plain;
     REQUIRE(sp_reply_create(&reply, format, tokenizer, &options, NULL) == SP_OK);
+    s.reply = reply;
     sp_detokenizer_init(&plain, tokenizer);
     for (size_t i = 0; i < size; i++) {
         int32_t id = data[i];

@@ -27,18 +27,29 @@ static sp_run *make_run(sp_server *server, const sp_dialect *dialect, size_t n, 
     return run;
 }
 
-static void take(sp_run *run, size_t i, const sp_event *event, const char *name, sp_buf *out)
+static void take(sp_run *run, size_t i, const sp_event *event, sp_buf *out)
 {
     sp_error err = SP_ERROR_NONE;
-    sp_tool_call call = {NULL, name, event->text};
-    assert_ok(sp_run_take(run, &run->choices[i], event, name ? &call : NULL, out, &err), err);
+    assert_ok(sp_run_take(run, &run->choices[i], event, out, &err), err);
+}
+
+static void tell(sp_run *run, size_t i, sp_event_type type, sp_reply_part part, const char *text, sp_buf *out)
+{
+    sp_event event = {.type = type, .part = part, .text = (char *)(uintptr_t)text, .len = strlen(text)};
+    take(run, i, &event, out);
 }
 
 static void say(sp_run *run, size_t i, sp_reply_part part, const char *text, sp_buf *out)
 {
-    sp_event event = {
-        .type = SP_EVENT_TEXT, .part = part, .text = (char *)(uintptr_t)text, .len = strlen(text)};
-    take(run, i, &event, part == SP_REPLY_TOOL_CALL ? "f" : NULL, out);
+    tell(run, i, SP_EVENT_TEXT, part, text, out);
+}
+
+/* A call of f, its arguments in two pieces. */
+static void call(sp_run *run, size_t i, const char *first, const char *second, sp_buf *out)
+{
+    tell(run, i, SP_EVENT_CALL, SP_REPLY_TOOL_CALL, "f", out);
+    say(run, i, SP_REPLY_TOOL_CALL, first, out);
+    say(run, i, SP_REPLY_TOOL_CALL, second, out);
 }
 
 static void finish(sp_run *run, size_t i, sp_finish how, sp_buf *out)
@@ -46,7 +57,7 @@ static void finish(sp_run *run, size_t i, sp_finish how, sp_buf *out)
     sp_event event = {.type = SP_EVENT_DONE,
                       .finish = how,
                       .usage = {.n_prompt = 100, .n_cached = 64, .n_reply = 9, .n_reasoning = 4}};
-    take(run, i, &event, NULL, out);
+    take(run, i, &event, out);
 }
 
 static void end(sp_run *run, sp_buf *out)
@@ -79,6 +90,8 @@ static void expect(sp_buf *out, const char *want)
 #define CHUNK(i, delta, rest)                                                                                \
     "data: " HEAD("chat.completion.chunk") "{\"index\":" i ",\"delta\":{" delta                              \
                                            "},\"logprobs\":null,\"finish_reason\":" rest "}\n\n"
+#define CALL_TEXT(text)                                                                                      \
+    CHUNK("0", "\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"" text "\"}}]", "null}]")
 #define USAGE(prompt, reply, total, reasoning)                                                               \
     "\"usage\":{\"prompt_tokens\":" prompt ",\"completion_tokens\":" reply ",\"total_tokens\":" total        \
     ",\"prompt_tokens_details\":{\"cached_tokens\":64},\"completion_tokens_details\":{\"reasoning_"          \
@@ -155,8 +168,8 @@ static void test_chat_calls(void **state)
     sp_server server = make_server(NULL, SP_CHAT_V25);
     sp_buf out = {NULL, 0, 0};
     sp_run *run = make_run(&server, &sp_dialect_chat, 1, false);
-    say(run, 0, SP_REPLY_TOOL_CALL, "{\"a\":1}", &out);
-    say(run, 0, SP_REPLY_TOOL_CALL, "{}", &out);
+    call(run, 0, "{\"a\"", ":1}", &out);
+    call(run, 0, "{", "}", &out);
     finish(run, 0, SP_FINISH_END, &out);
     end(run, &out);
     expect(&out,
@@ -172,15 +185,16 @@ static void test_chat_calls(void **state)
 
     run = make_run(&server, &sp_dialect_chat, 1, true);
     run->one_call = true;
-    say(run, 0, SP_REPLY_TOOL_CALL, "{}", &out);
-    say(run, 0, SP_REPLY_TOOL_CALL, "{\"dropped\":1}", &out);
+    call(run, 0, "{", "}", &out);
+    call(run, 0, "{\"dropped\"", ":1}", &out);
     finish(run, 0, SP_FINISH_END, &out);
     expect(&out,
            CHUNK("0", "\"role\":\"assistant\",\"content\":\"\"", "null}]") CHUNK(
                "0",
                "\"tool_calls\":[{\"index\":0,\"id\":\"call_########################\",\"type\":\"function\","
-               "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]",
-               "null}]") CHUNK("0", "", "\"tool_calls\"}]," USAGE("100", "9", "109", "4")));
+               "\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]",
+               "null}]") CALL_TEXT("{") CALL_TEXT("}")
+               CHUNK("0", "", "\"tool_calls\"}]," USAGE("100", "9", "109", "4")));
     sp_run_destroy(run);
     sp_buf_clear(&out);
 }
@@ -227,6 +241,55 @@ static void test_chat_forced_calls(void **state)
     sp_buf_clear(&out);
 }
 
+#define CALL_BEGIN(name)                                                                                     \
+    CHUNK("0",                                                                                               \
+          "\"tool_calls\":[{\"index\":0,\"id\":\"call_########################\",\"type\":\"function\","     \
+          "\"function\":{\"name\":\"" name "\",\"arguments\":\"\"}}]",                                       \
+          "null}]")
+#define CHAT_BEGIN CHUNK("0", "\"role\":\"assistant\",\"content\":\"\"", "null}]")
+
+/* Of any tool: the call begins as soon as name and arguments have. */
+static void test_chat_any_call_stream(void **state)
+{
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_V25);
+    sp_buf out = {NULL, 0, 0};
+    sp_run *run = make_run(&server, &sp_dialect_chat, 1, true);
+    run->forced = SP_FORCED_ANY;
+    say(run, 0, SP_REPLY_CONTENT, "{\"name\": \"h\", \"argu", &out);
+    expect(&out, CHAT_BEGIN);
+    say(run, 0, SP_REPLY_CONTENT, "ments\": {\"x\"", &out);
+    expect(&out, CALL_BEGIN("h") CALL_TEXT("{\\\"x\\\""));
+    say(run, 0, SP_REPLY_CONTENT, ": {}}", &out);
+    expect(&out, CALL_TEXT(": {}}"));
+    say(run, 0, SP_REPLY_CONTENT, "}", &out);
+    expect(&out, "");
+    finish(run, 0, SP_FINISH_END, &out);
+    expect(&out, CHUNK("0", "", "\"tool_calls\"}]," USAGE("100", "9", "109", "4")));
+    sp_run_destroy(run);
+
+    run = make_run(&server, &sp_dialect_chat, 1, true); /* the other way round, and none */
+    run->forced = SP_FORCED_ANY;
+    say(run, 0, SP_REPLY_CONTENT, "{\"arguments\": {}, \"name\": \"h\"}", &out);
+    expect(&out, CHAT_BEGIN CALL_BEGIN("h") CALL_TEXT("{}"));
+    sp_run_destroy(run);
+    run = make_run(&server, &sp_dialect_chat, 1, true);
+    run->forced = SP_FORCED_ANY;
+    say(run, 0, SP_REPLY_CONTENT, "{\"name\": \"h\"}", &out);
+    finish(run, 0, SP_FINISH_LENGTH, &out);
+    expect(&out, CHAT_BEGIN CALL_BEGIN("h") CALL_TEXT("{}")
+                     CHUNK("0", "", "\"length\"}]," USAGE("100", "9", "109", "4")));
+    sp_run_destroy(run);
+    run = make_run(&server, &sp_dialect_chat, 1, true);
+    run->forced = SP_FORCED_ANY;
+    say(run, 0, SP_REPLY_CONTENT, "{\"name\": \"h", &out);
+    finish(run, 0, SP_FINISH_LENGTH, &out);
+    expect(&out, CHAT_BEGIN CHUNK("0", "\"content\":\"{\\\"name\\\": \\\"h\"", "null}]")
+                     CHUNK("0", "\"content\":\"\"", "\"length\"}]," USAGE("100", "9", "109", "4")));
+    sp_run_destroy(run);
+    sp_buf_clear(&out);
+}
+
 static void test_chat_faults(void **state)
 {
     (void)state;
@@ -236,7 +299,7 @@ static void test_chat_faults(void **state)
     sp_error err = SP_ERROR_NONE;
     sp_fail(&event.error, SP_E_IO, "disk");
     sp_run *run = make_run(&server, &sp_dialect_chat, 1, true);
-    take(run, 0, &event, NULL, &out);
+    take(run, 0, &event, &out);
     assert_int_equal(run->fault.status, 500);
     assert_ok(sp_run_end(run, &out, &err), err);
     expect(&out, "{\"error\":{\"message\":\"the engine failed: "
@@ -258,7 +321,7 @@ static void say_token(sp_run *run, int32_t id, sp_reply_part part, sp_buf *out)
         .part = part,
         .sample = {
             .id = id, .logprob = -0.5f, .n_top = 2, .top_ids = {id, 'z'}, .top_logprobs = {-0.5f, -2.0f}}};
-    take(run, 0, &event, NULL, out);
+    take(run, 0, &event, out);
 }
 
 static void test_chat_logprobs(void **state)
@@ -351,7 +414,7 @@ static void test_anthropic_stream(void **state)
     sp_run *run = make_run(&server, &sp_dialect_anthropic, 1, true);
     say(run, 0, SP_REPLY_REASONING, "hm", &out);
     say(run, 0, SP_REPLY_CONTENT, "so", &out);
-    say(run, 0, SP_REPLY_TOOL_CALL, "{\"a\":1}", &out);
+    call(run, 0, "{\"a\"", ":1}", &out);
     finish(run, 0, SP_FINISH_END, &out);
     end(run, &out);
     expect(
@@ -380,8 +443,11 @@ static void test_anthropic_stream(void **state)
                                               "\"name\":\"f\",\"input\":{}}")
                                             EVENT("content_block_delta",
                                                   ",\"index\":2,\"delta\":{\"type\":\"input_json_delta\","
-                                                  "\"partial_json\":\"{\\\"a\\\":1}\"}")
-                                                EVENT("content_block_stop", ",\"index\":2")
+                                                  "\"partial_json\":\"{\\\"a\\\"\"}")
+                                                EVENT("content_block_delta",
+                                                      ",\"index\":2,\"delta\":{\"type\":\"input_json_delta\","
+                                                      "\"partial_json\":\":1}\"}") EVENT("content_block_stop",
+                                                                                         ",\"index\":2")
                                                     EVENT("message_delta",
                                                           ",\"delta\":{\"stop_reason\":\"tool_use\",\"stop_"
                                                           "sequence\":null},\"usage\":{\"input_tokens\":36,"
@@ -390,6 +456,34 @@ static void test_anthropic_stream(void **state)
                                                         EVENT("message_stop", ""));
     sp_run_destroy(run);
     sp_buf_clear(&out);
+}
+
+/* Arguments that are no JSON: of a reply that was cut there are none, else they are shown as what they are. */
+static void test_anthropic_wrong_input(void **state)
+{
+    static const char *const inputs[] = {"{}", "{\"INVALID_JSON\":\"{\\\"a\\\" 1}\"}"};
+    static const char *const reasons[] = {"max_tokens", "tool_use"};
+    (void)state;
+    sp_server server = make_server(NULL, SP_CHAT_V25);
+    for (int i = 0; i < 2; i++) {
+        sp_buf out = {NULL, 0, 0}, want = {NULL, 0, 0};
+        sp_run *run = make_run(&server, &sp_dialect_anthropic, 1, false);
+        call(run, 0, "{\"a\"", " 1}", &out);
+        finish(run, 0, i ? SP_FINISH_END : SP_FINISH_LENGTH, &out);
+        end(run, &out);
+        sp_buf_printf(&want, NULL,
+                      "{\"id\":\"msg_0\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\","
+                      "\"content\":[{\"type\":\"tool_use\",\"id\":"
+                      "\"toolu_########################\",\"name\":\"f\",\"input\":%s}],\"stop_reason\":\"%"
+                      "s\",\"stop_sequence\":null,\"usage\":{"
+                      "\"input_tokens\":36,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":64,"
+                      "\"output_tokens\":9}}",
+                      inputs[i], reasons[i]);
+        expect(&out, want.data);
+        sp_run_destroy(run);
+        sp_buf_clear(&out);
+        sp_buf_clear(&want);
+    }
 }
 
 static void test_anthropic_whole(void **state)
@@ -544,12 +638,14 @@ int main(void)
         cmocka_unit_test(test_chat_stream_of_two_with_usage),
         cmocka_unit_test(test_chat_calls),
         cmocka_unit_test(test_chat_forced_calls),
+        cmocka_unit_test(test_chat_any_call_stream),
         cmocka_unit_test(test_chat_faults),
         cmocka_unit_test(test_chat_logprobs),
         cmocka_unit_test(test_text_logprobs),
         cmocka_unit_test(test_text_echo),
         cmocka_unit_test(test_anthropic_stream),
         cmocka_unit_test(test_anthropic_whole),
+        cmocka_unit_test(test_anthropic_wrong_input),
         cmocka_unit_test(test_prompts),
         cmocka_unit_test(test_prompts_refused),
     };

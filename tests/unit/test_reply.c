@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Replies read token by token: thinking tags and tool calls by id and by text, any cutting into tokens,
+/* Replies read token by token: thinking tags and tool calls by id and by text, any cutting into tokens, calls in pieces,
  * malformed calls left in the content, whole characters only, failed allocations. */
 #include "chat_testing.h"
 
 /* What the streaming function was given. */
 typedef struct stream {
-    sp_buf parts[3];
+    sp_buf parts[3]; /* of tool calls: "name(arguments" each */
+    const sp_reply *reply;
     size_t n_calls;
     int stop_after; /* calls of the function; 0: never */
 } stream;
@@ -26,7 +27,14 @@ static int collect(void *ctx, sp_reply_part part, const char *text, size_t len)
     stream *s = ctx;
     sp_error err = SP_ERROR_NONE;
     assert_true(is_utf8(text, len));
-    assert_true(len > 0);
+    if (part == SP_REPLY_TOOL_CALL && len == 0) {
+        const sp_tool_call *calls;
+        size_t n = sp_reply_tool_calls(s->reply, &calls);
+        assert_string_equal(calls[n - 1].arguments, "");
+        assert_ok(sp_buf_printf(&s->parts[part], &err, "%s%s(", n > 1 ? ")" : "", calls[n - 1].name), err);
+    } else {
+        assert_true(len > 0);
+    }
     assert_ok(sp_buf_append(&s->parts[part], text, len, &err), err);
     s->n_calls++;
     return s->stop_after > 0 && s->n_calls >= (size_t)s->stop_after;
@@ -53,31 +61,43 @@ typedef struct expected {
     const char *calls; /* "name(arguments)" each */
 } expected;
 
+static void expect_part(const sp_buf *part, const char *want)
+{
+    assert_string_equal(part->data ? part->data : "", want);
+}
+
+/* What the reply and its stream say, once it is over. */
+static void check_reply(sp_reply *reply, stream *s, expected want)
+{
+    sp_buf calls = {NULL, 0, 0};
+    sp_error err = SP_ERROR_NONE;
+    const sp_tool_call *list;
+    assert_ok(sp_reply_finish(reply, collect, s, &err), err);
+    size_t n = sp_reply_tool_calls(reply, &list);
+    for (size_t i = 0; i < n; i++)
+        assert_ok(sp_buf_printf(&calls, &err, "%s(%s)", list[i].name, list[i].arguments), err);
+    assert_string_equal(sp_reply_reasoning(reply), want.reasoning);
+    assert_string_equal(sp_reply_content(reply), want.content);
+    expect_part(&calls, want.calls);
+    expect_part(&s->parts[SP_REPLY_REASONING], want.reasoning);
+    expect_part(&s->parts[SP_REPLY_CONTENT], want.content);
+    if (n) assert_ok(sp_buf_puts(&s->parts[SP_REPLY_TOOL_CALL], ")", &err), err);
+    expect_part(&s->parts[SP_REPLY_TOOL_CALL], want.calls);
+    sp_buf_clear(&calls);
+}
+
 static void expect_reply(sp_chat_format format, sp_think think, const sp_tokenizer *tokenizer,
                          const char *text, expected want)
 {
     sp_chat_options options = {think, 0, NULL};
     sp_error err = SP_ERROR_NONE;
     sp_reply *reply;
-    stream s = {{{NULL, 0, 0}}, 0, 0};
-    sp_buf calls = {NULL, 0, 0};
-    const sp_tool_call *list;
     assert_ok(sp_reply_create(&reply, format, tokenizer, &options, &err), err);
+    stream s = {{{NULL, 0, 0}}, reply, 0, 0};
     push_text(reply, tokenizer, text, &s);
-    assert_ok(sp_reply_finish(reply, collect, &s, &err), err);
-    size_t n = sp_reply_tool_calls(reply, &list);
-    for (size_t i = 0; i < n; i++)
-        assert_ok(sp_buf_printf(&calls, &err, "%s(%s)", list[i].name, list[i].arguments), err);
-    assert_string_equal(sp_reply_reasoning(reply), want.reasoning);
-    assert_string_equal(sp_reply_content(reply), want.content);
-    assert_string_equal(calls.data ? calls.data : "", want.calls);
-    /* The stream tells the same. */
-    assert_string_equal(s.parts[SP_REPLY_REASONING].data ? s.parts[SP_REPLY_REASONING].data : "",
-                        want.reasoning);
-    assert_string_equal(s.parts[SP_REPLY_CONTENT].data ? s.parts[SP_REPLY_CONTENT].data : "", want.content);
+    check_reply(reply, &s, want);
     sp_reply_destroy(reply);
     clear_stream(&s);
-    sp_buf_clear(&calls);
 }
 
 /* With the marks as tokens, and with a vocabulary that lacks them, so that they are found in the text. */
@@ -108,13 +128,18 @@ static void test_thinking(void **state)
     expect_both(SP_CHAT_QWEN3, SP_THINK_AUTO, "<think>\n\n</think>\n\nb", (expected){"", "b", ""});
 }
 
-/* A tag that the answer speaks about is text; formats without thinking have no such tag at all. */
-static void test_tags_as_text(void **state)
+/* Tags are dropped from an answer that has begun; formats without thinking have no such tag at all. */
+static void test_stray_tags(void **state)
 {
     (void)state;
     SKIP_WITHOUT_JSON();
-    expect_both(SP_CHAT_R1, SP_THINK_AUTO, "x</think>The <think> and </think> tags",
-                (expected){"x", "The <think> and </think> tags", ""});
+    expect_both(SP_CHAT_R1, SP_THINK_AUTO, "x</think>so</think>\n\ngoes <think>it</think>.",
+                (expected){"x", "so\n\ngoes it.", ""});
+    expect_both(SP_CHAT_R1, SP_THINK_AUTO, "x</think>\n\n</think>\n\nso", (expected){"x", "so", ""});
+    expect_both(SP_CHAT_V31, SP_THINK_OFF, "so</think>", (expected){"", "so", ""});
+    expect_both(SP_CHAT_QWEN3, SP_THINK_OFF, "so<think></think>", (expected){"", "so", ""});
+    expect_both(SP_CHAT_R1, SP_THINK_AUTO, "x</think>a </thin or </think",
+                (expected){"x", "a </thin or </think", ""});
     expect_both(SP_CHAT_R1, SP_THINK_AUTO, "a < b <thin <thi</think>c <",
                 (expected){"a < b <thin <thi", "c <", ""});
     expect_both(SP_CHAT_R1, SP_THINK_OFF, "a <｜tool▁ca", (expected){"", "a <｜tool▁ca", ""});
@@ -162,13 +187,14 @@ static void test_tool_calls(void **state)
 static void test_malformed_calls(void **state)
 {
     static const char *const malformed[] = {
-        BEGIN CALL("f", "{\"a\": }") END,
         BEGIN CALL("f", "[1]") END,
         BEGIN CALL("two words", "{}") END,
         BEGIN CALL("", "{}") END,
         BEGIN CALL31("function", "{}") END,
         BEGIN "<｜tool▁call▁begin｜>no separator<｜tool▁call▁end｜>" END,
-        BEGIN "<｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"cut" END,
+        BEGIN "<｜tool▁call▁begin｜>f<｜tool▁sep｜>\"{}\"" END,
+        BEGIN CALL("f", "``{}") END,
+        BEGIN CALL31("f", "f ```json {}") END,
     };
     (void)state;
     SKIP_WITHOUT_JSON();
@@ -187,11 +213,189 @@ static void test_malformed_calls(void **state)
                 (expected){"", "<tool_call>{\"name\": 1}</tool_call>x", ""});
 }
 
+/* From the arguments' brace on it is a call, and says what the model wrote, whether that is JSON or not. */
+static void test_wrong_arguments(void **state)
+{
+    static const char *const cases[][3] = {
+        /* the call's text, its arguments, what goes to the content */
+        {"f\n```json\n{\"a\": }\n```", "{\"a\": }", ""},
+        {"f\n```json\n{\"a\": 1\n```", "{\"a\": 1", ""},
+        {"f\n```json\n{\"a\": \"`` ` \n", "{\"a\": \"", ""},
+        {"f\n```json\n{\"a\": \"``` {\\\"}\"}\n", "{\"a\": \"``` {\\\"}\"}", ""},
+        {"f\n{\"a\": [\"]}\", {}]} \n", "{\"a\": [\"]}\", {}]}", ""},
+        {"f\n  ```\n  {}", "{}", ""},
+        {"f\n{} and more\n```", "{}", " and more\n```"},
+        {"f\n{}}", "{}", "}"},
+    };
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256], calls[256];
+        snprintf(calls, sizeof calls, "f(%s)", cases[i][1]);
+        snprintf(text, sizeof text,
+                 BEGIN "<｜tool▁call▁begin｜>function<｜tool▁sep｜>%s<｜tool▁call▁end｜>" END, cases[i][0]);
+        expect_both(SP_CHAT_V25, SP_THINK_AUTO, text, (expected){"", cases[i][2], calls});
+        snprintf(text, sizeof text, BEGIN "<｜tool▁call▁begin｜>function<｜tool▁sep｜>%s",
+                 cases[i][0]); /* cut */
+        expect_both(SP_CHAT_V25, SP_THINK_AUTO, text, (expected){"", cases[i][2], calls});
+    }
+    expect_both(SP_CHAT_V31, SP_THINK_OFF, "a" BEGIN "<｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"cut",
+                (expected){"", "a", "f({\"cut)"});
+}
+
+static void test_qwen_calls(void **state)
+{
+    static const char *const cases[][3] = {
+        /* the call's text, the call, what goes to the content */
+        {"{\"name\": \"f\", \"arguments\": {\"name\": {\"arguments\": {}}}}",
+         "f({\"name\": {\"arguments\": {}}})", ""},
+        {"\n{\"arguments\": {\"a\": 1}, \"name\": \"f\"}\n", "f({\"a\": 1})", ""},
+        {"{\"id\": [{\"name\": \"g\"}], \"name\": \"\\u0066\", \"arguments\": {}, \"x\": 1}", "f({})", ""},
+        {"{\"name\": \"name\", \"arguments\" :{\"a\": \"\\\\\"} }", "name({\"a\": \"\\\\\"})", ""},
+        {"{\"name\": \"f\", \"arguments\": {}}}", "f({})", ""},
+        {"{\"name\": \"f\", \"arguments\": {}", "f({})", ""},
+        {"{\"name\": \"f\"}", "f({})", ""},
+        {"{\"name\": \"f\", \"arguments\": {\"a\": tru", "f({\"a\": tru)", ""},
+        {"{\"name\": \"f\", \"arguments\": {\"a\": }}", "f({\"a\": })", ""},
+        {"{\"name\": \"f\", \"arguments\": {}} then", "f({})", " then"},
+        {"{\"name\": \"f\", \"arguments\": \"{}\"}", "", NULL},
+        {"{\"name\": \"f g\", \"arguments\": {}}", "", NULL},
+        {"{\"name\": \"\\x\", \"arguments\": {}}", "", NULL},
+        {"{\"arguments\": {}}", "", NULL},
+        {"{\"name\": \"f\"", "", NULL},
+    };
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "<tool_call>%s</tool_call>", cases[i][0]);
+        const char *content = cases[i][2] ? cases[i][2] : text;
+        expect_both(SP_CHAT_QWEN, SP_THINK_AUTO, text, (expected){"", content, cases[i][1]});
+    }
+}
+
+/* --- any cutting ---------------------------------------------------------------------------------------- */
+
+static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static void put_rank(sp_buf *ranks, const char *bytes, size_t len, size_t rank)
+{
+    for (size_t i = 0; i < len; i += 3) {
+        unsigned bits = 0;
+        size_t n = len - i < 3 ? len - i : 3;
+        char four[5] = "====";
+        for (size_t k = 0; k < 3; k++) bits = bits << 8 | (k < n ? (unsigned char)bytes[i + k] : 0);
+        for (size_t k = 0; k <= n; k++) four[k] = base64[bits >> (18 - 6 * k) & 63];
+        sp_buf_puts(ranks, four, NULL);
+    }
+    sp_buf_printf(ranks, NULL, " %zu\n", rank);
+}
+
+/* The control that text begins with, else -1. */
+static int control_at(const char *text, size_t n_controls)
+{
+    for (size_t c = 0; c < n_controls; c++)
+        if (strncmp(text, deepseek_controls[c], strlen(deepseek_controls[c])) == 0) return (int)c;
+    return -1;
+}
+
+/* A piece that is a mark would make that mark a token of the vocabulary. */
+static bool is_mark(const char *text, size_t len)
+{
+    int control = control_at(text, N_DEEPSEEK_CONTROLS);
+    if (control >= 0 && strlen(deepseek_controls[control]) == len) return true;
+    return (len == 11 && memcmp(text, "<tool_call>", 11) == 0) ||
+           (len == 12 && memcmp(text, "</tool_call>", 12) == 0);
+}
+
+/* Cut text at random (pieces of up to `most` bytes, marks whole where they are tokens) and push it with a vocabulary that has the pieces. */
+static void push_pieces(sp_chat_format format, size_t n_controls, size_t most, uint32_t seed,
+                        const char *text, expected want)
+{
+    sp_buf ranks = {NULL, 0, 0};
+    sp_tokenizer *tokenizer = NULL;
+    sp_chat_options options = {SP_THINK_AUTO, 0, NULL};
+    sp_error err = SP_ERROR_NONE;
+    sp_reply *reply;
+    int32_t ids[1024];
+    size_t n = 0, n_ranks = 256, begins[1024], len = strlen(text);
+    for (int i = 0; i < 256; i++) put_rank(&ranks, (char[]){(char)i}, 1, (size_t)i);
+    for (size_t at = 0, size; at < len; at += size) {
+        int control = control_at(text + at, n_controls);
+        size = control < 0 ? 1 : strlen(deepseek_controls[control]);
+        begins[n] = at;
+        ids[n++] = control < 0 ? (unsigned char)text[at] : -1 - control;
+        if (control >= 0) continue;
+        seed = seed * 1664525 + 1013904223;
+        for (size_t want_size = 1 + (seed >> 16) % most; size < want_size && at + size < len; size++)
+            if (control_at(text + at + size, n_controls) >= 0) break;
+        size -= is_mark(text + at, size);
+        if (size == 1) continue;
+        ids[n - 1] = 0;
+        for (size_t i = 0; i + 1 < n; i++)
+            if (ids[i] >= 256 && strncmp(text + begins[i], text + at, size) == 0 &&
+                begins[i + 1] - begins[i] == size)
+                ids[n - 1] = ids[i];
+        if (ids[n - 1] == 0) {
+            put_rank(&ranks, text + at, size, n_ranks);
+            ids[n - 1] = (int32_t)n_ranks++;
+        }
+    }
+    sp_tokenizer_ranks file = {ranks.data, ranks.len, "gpt-2", deepseek_controls, n_controls};
+    assert_ok(sp_tokenizer_from_tiktoken(&tokenizer, &file, &err), err);
+    assert_ok(sp_reply_create(&reply, format, tokenizer, &options, &err), err);
+    stream s = {{{NULL, 0, 0}}, reply, 0, 0};
+    for (size_t i = 0; i < n; i++)
+        assert_ok(
+            sp_reply_push(reply, ids[i] < 0 ? (int32_t)n_ranks - 1 - ids[i] : ids[i], collect, &s, &err),
+            err);
+    check_reply(reply, &s, want);
+    sp_reply_destroy(reply);
+    sp_tokenizer_close(tokenizer);
+    clear_stream(&s);
+    sp_buf_clear(&ranks);
+}
+
+static void test_any_cutting(void **state)
+{
+    static const struct {
+        sp_chat_format format;
+        const char *text;
+        expected want;
+    } cases[] = {
+        {SP_CHAT_R1,
+         "hm 好\n</think>\n\nLook</think>, <think>你:" BEGIN CALL(
+             "f", "{\"a\": \"｜é`` \\\"}\", \"b\": {}}") "\n" CALL("g", "{}") END,
+         {"hm 好", "Look, 你:", "f({\"a\": \"｜é`` \\\"}\", \"b\": {}})g({})"}},
+        {SP_CHAT_R1,
+         "x</think>" BEGIN CALL("f", "{\"a\": [1, }") CALL("g", "[]") CALL31("h", "{} x") END "y",
+         {"x", "<｜tool▁call▁begin｜>function<｜tool▁sep｜>g\n```json\n[]\n```<｜tool▁call▁end｜> xy",
+          "f({\"a\": [1, })h({})"}},
+        {SP_CHAT_V31,
+         "ok" BEGIN CALL31("f", "{\"a\":\"😀\"}") CALL31("g", "{\"cut ```\n"),
+         {"", "ok", "f({\"a\":\"😀\"})g({\"cut)"}},
+        {SP_CHAT_QWEN3,
+         "<think>\nx\n</think>\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": "
+         "\"}é\"}}\n</tool_call>\n"
+         "<tool_call>{\"arguments\": {\"b\": [{}]}, \"name\": \"\\u00e9\"}}\n</tool_call></think>end",
+         {"x", "end", "f({\"a\": \"}é\"})é({\"b\": [{}]})"}},
+        {SP_CHAT_QWEN,
+         "<tool_call>{\"name\": \"f\", \"arguments\": 1}</tool_call>",
+         {"", "<tool_call>{\"name\": \"f\", \"arguments\": 1}</tool_call>", ""}},
+    };
+    (void)state;
+    if (!SP_HAVE_PCRE2) skip();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (uint32_t seed = 0; seed < 100; seed++)
+            push_pieces(cases[i].format, seed % 2 ? N_DEEPSEEK_CONTROLS : 2, 1 + seed % 23, seed,
+                        cases[i].text, cases[i].want);
+}
+
 static void test_stopping_and_ends(void **state)
 {
     sp_reply *reply;
     sp_error err = SP_ERROR_NONE;
-    stream s = {{{NULL, 0, 0}}, 0, 2};
+    stream s = {{{NULL, 0, 0}}, NULL, 0, 2};
     (void)state;
     SKIP_WITHOUT_JSON();
     sp_tokenizer *tokenizer = open_tiny_deepseek();
@@ -229,7 +433,9 @@ static sp_status read_all(const sp_tokenizer *tokenizer, const sp_tokens *tokens
 
 static void test_failed_allocations(void **state)
 {
-    static const char text[] = "hm \n</think>x" BEGIN CALL("f", "{}") CALL("g", "{]") END;
+    static const char text[] =
+        "hm \n</think>x" BEGIN CALL("f", "{\"long\": \"enough to make its buffer grow once or twice\"}")
+            CALL("g", "{]") END;
     static const char *const few[] = {"<｜begin▁of▁sentence｜>"};
     sp_error err = SP_ERROR_NONE;
     (void)state;
@@ -252,9 +458,11 @@ static void test_failed_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_thinking),          cmocka_unit_test(test_tags_as_text),
-        cmocka_unit_test(test_tool_calls),        cmocka_unit_test(test_malformed_calls),
-        cmocka_unit_test(test_stopping_and_ends), cmocka_unit_test(test_failed_allocations),
+        cmocka_unit_test(test_thinking),           cmocka_unit_test(test_stray_tags),
+        cmocka_unit_test(test_tool_calls),         cmocka_unit_test(test_malformed_calls),
+        cmocka_unit_test(test_wrong_arguments),    cmocka_unit_test(test_qwen_calls),
+        cmocka_unit_test(test_any_cutting),        cmocka_unit_test(test_stopping_and_ends),
+        cmocka_unit_test(test_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
