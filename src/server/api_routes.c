@@ -8,6 +8,8 @@ const sp_route sp_routes_api[] = {
     {"GET", "/models", sp_handle_models, false},
     {"GET", "/models/{id}", sp_handle_model, false},
     {"GET", "/user/balance", sp_handle_balance, false},
+    {"POST", "/messages", sp_handle_messages, false},
+    {"POST", "/messages/count_tokens", sp_handle_count_tokens, false},
     {"POST", "/anthropic/v1/messages", sp_handle_messages, false},
     {"POST", "/anthropic/v1/messages/count_tokens", sp_handle_count_tokens, false},
     {"POST", "/tokenize", sp_handle_tokenize, false},

@@ -184,12 +184,15 @@ sp_status sp_scheduler_submit(sp_scheduler *s, const sp_job_request *request, vo
     return status;
 }
 
-/* A slot comes free once in reply_s / n_slots on average; the job needs the one after those that wait before it. */
+/* A slot comes free once in reply_s / n_slots on average; the job needs the one after those that wait before it. Before any job has
+ * ended, all that is known is that they take no less than the first of them has taken so far. */
 double sp_scheduler_wait(sp_scheduler *s)
 {
     pthread_mutex_lock(&s->mutex);
+    double reply_s = s->reply_s;
+    if (reply_s <= 0 && s->stats.n_running > 0) reply_s = sp_seconds() - s->busy_since_s;
     int32_t n_ahead = s->stats.n_running + s->stats.n_waiting - s->options.n_slots;
-    double wait_s = n_ahead < 0 ? 0 : (n_ahead + 1) * s->reply_s / s->options.n_slots;
+    double wait_s = n_ahead < 0 ? 0 : (n_ahead + 1) * reply_s / s->options.n_slots;
     pthread_mutex_unlock(&s->mutex);
     return wait_s;
 }

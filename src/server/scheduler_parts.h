@@ -109,6 +109,8 @@ struct sp_scheduler {
     bool is_draining, is_ending;
     double end_s;   /* when what still runs is cut off */
     double reply_s; /* running mean of the time that a job holds its slot; 0: none has ended yet */
+    double
+        busy_since_s; /* when the first of those that run now, or their predecessors without a break, was admitted */
     sp_scheduler_stats stats;
 
     /* the engine's */

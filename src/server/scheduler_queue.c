@@ -188,7 +188,7 @@ static sp_job *pick_job(sp_scheduler *s)
     }
     if (best) {
         sp_scheduler_unqueue(s, best_before, best);
-        s->stats.n_running++;
+        if (s->stats.n_running++ == 0) s->busy_since_s = sp_seconds();
         best->owner->turn = ++s->turn;
     }
     pthread_mutex_unlock(&s->mutex);

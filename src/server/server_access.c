@@ -41,11 +41,22 @@ static sp_status put_text(sp_buf *body, const char *text)
     return text ? sp_json_put_string(body, text, strlen(text), NULL) : sp_buf_puts(body, "null", NULL);
 }
 
+/* Its own corner, and its endpoints where its clients look for them without one. */
+static bool is_anthropic(const char *path)
+{
+    static const char messages[] = "/messages";
+    if (strncmp(path, "/beta/", 6) == 0) path += 5;
+    if (strncmp(path, "/v1/", 4) == 0) path += 3;
+    if (strncmp(path, "/anthropic/", 11) == 0) return true;
+    size_t n = sizeof messages - 1;
+    return strncmp(path, messages, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
 static sp_status put_error(sp_buf *body, const sp_exchange *x, int status, const char *param,
                            const char *code, const char *text)
 {
     const error_kind *kind = kind_of(status);
-    if (strncmp(sp_exchange_path(x), "/anthropic/", 11) == 0) {
+    if (is_anthropic(sp_exchange_path(x))) {
         SP_TRY(sp_buf_printf(body, NULL,
                              "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", kind->anthropic));
         SP_TRY(put_text(body, text));

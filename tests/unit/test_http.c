@@ -69,6 +69,10 @@ static void test_routes(void **state)
     assert_ptr_equal(route, sp_router_find(&server, "POST", "/chat/completions", NULL));
     assert_ptr_equal(route, sp_router_find(&server, "POST", "/beta/chat/completions", NULL));
     assert_ptr_equal(route, sp_router_find(&server, "POST", "/beta/v1/chat/completions", NULL));
+    route = sp_router_find(&server, "POST", "/v1/messages", NULL);
+    assert_non_null(route);
+    assert_ptr_equal(route->handle, sp_router_find(&server, "POST", "/anthropic/v1/messages", NULL)->handle);
+    assert_non_null(sp_router_find(&server, "POST", "/v1/messages/count_tokens", NULL));
     assert_null(sp_router_find(&server, "POST", "/v2/chat/completions", allowed));
     assert_string_equal(allowed, "");
     assert_null(sp_router_find(&server, "PUT", "/v1/chat/completions", allowed));
@@ -161,11 +165,15 @@ static void test_fail_dialects(void **state)
                         "{\"error\":{\"message\":\"too \\\"much\\\"\",\"type\":\"invalid_request_error\","
                         "\"param\":\"top_p\",\"code\":null}}");
     sp_exchange_destroy(x);
-    x = make("GET", "/anthropic/v1/x", NULL);
-    sp_server_fail(x, 404, NULL, NULL, "no");
-    assert_string_equal(x->out.data,
-                        "{\"type\":\"error\",\"error\":{\"type\":\"not_found_error\",\"message\":\"no\"}}");
-    sp_exchange_destroy(x);
+    static const char *const paths[] = {"/anthropic/v1/x", "/messages", "/v1/messages",
+                                        "/v1/messages/count_tokens"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        x = make("GET", paths[i], NULL);
+        sp_server_fail(x, 404, NULL, NULL, "no");
+        assert_string_equal(
+            x->out.data, "{\"type\":\"error\",\"error\":{\"type\":\"not_found_error\",\"message\":\"no\"}}");
+        sp_exchange_destroy(x);
+    }
 }
 
 /* --- the meeting ---------------------------------------------------------------------------------------- */

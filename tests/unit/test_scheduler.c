@@ -427,6 +427,14 @@ static void owners_take_turns(void **state)
     stop_engine(&e);
 }
 
+static void await_running(engine *e, sp_scheduler_stats *stats)
+{
+    do {
+        pause_ms(1);
+        sp_scheduler_get_stats(e->scheduler, stats);
+    } while (stats->n_running == 0);
+}
+
 static void a_full_queue_says_so_and_how_long_it_takes(void **state)
 {
     (void)state;
@@ -436,14 +444,17 @@ static void a_full_queue_says_so_and_how_long_it_takes(void **state)
     start_engine(&e, 1, 2, 16, N_LONG);
     sp_job_request request = request_of(&e, 300, 80, "a"), endless = request_of(&e, 300, -1, "a");
     assert_true(sp_scheduler_wait(e.scheduler) == 0);
+    sp_job *first = submit(&e, &endless), *jobs[3], *refused;
+    sp_scheduler_stats stats;
+    await_running(&e, &stats);
+    double early = sp_scheduler_wait(e.scheduler); /* before any has ended */
+    pause_ms(20);
+    assert_true(early < 10 && sp_scheduler_wait(e.scheduler) > early);
+    sp_job_release(first);
     finish(submit(&e, &request), &r);
     assert_true(sp_scheduler_wait(e.scheduler) == 0);
-    sp_job *jobs[3] = {submit(&e, &endless), NULL, NULL}, *refused;
-    sp_scheduler_stats stats;
-    do {
-        pause_ms(1);
-        sp_scheduler_get_stats(e.scheduler, &stats);
-    } while (stats.n_running == 0);
+    jobs[0] = submit(&e, &endless);
+    await_running(&e, &stats);
     double wait_1 = sp_scheduler_wait(e.scheduler);
     jobs[1] = submit(&e, &endless);
     jobs[2] = submit(&e, &endless);
