@@ -75,6 +75,15 @@ class AnthropicTest(unittest.TestCase):
         used = self.create().usage
         self.assertEqual(counted.input_tokens, used.input_tokens + (used.cache_read_input_tokens or 0))
 
+    def test_bare_path(self):
+        with anthropic.Anthropic(api_key="none", base_url=self.server.url, max_retries=0) as client:
+            self.assertEqual(client.messages.count_tokens(model=NAME, messages=QUESTION),
+                             self.client.messages.count_tokens(model=NAME, messages=QUESTION))
+            self.assertIn("1692", client.messages.create(model=NAME, messages=QUESTION, max_tokens=400).content[-1].text)
+            with self.assertRaises(anthropic.NotFoundError) as caught:
+                client.messages.create(model="claude-0", messages=QUESTION, max_tokens=10)
+            self.assertEqual(caught.exception.body["error"]["type"], "not_found_error")
+
     def test_tools(self):
         reply = self.create(tools=[TOOL], tool_choice={"type": "tool", "name": "get_weather"})
         block = reply.content[-1]
