@@ -60,7 +60,8 @@ SP_API sp_status sp_model_plan_experts(const sp_model *model, const sp_expert_op
 SP_API sp_status sp_model_measure_experts(const sp_model *model, const sp_expert_options *options,
                                           sp_expert_plan *plan, sp_error *err);
 
-/* Load the shared weights and let experts come from disk. After opening, before the first session; once per model.
+/* Load the shared weights and let experts come from disk. After opening with SP_LOAD_MAP, before the first session; once per
+ * model.
  * A read that fails later is SP_E_IO from the session, which stays usable. */
 SP_API sp_status sp_model_stream_experts(sp_model *model, const sp_expert_options *options, sp_error *err);
 

@@ -17,6 +17,26 @@ typedef struct sp_model sp_model;
  * or type, by name). */
 SP_API sp_status sp_model_open(sp_model **model, const char *path, sp_error *err);
 
+typedef enum sp_model_load {
+    SP_LOAD_MAP, /* weights stay memory-mapped: shared by processes, read as they are touched */
+    SP_LOAD_COPY /* weights are read into huge pages of the process: takes time and their size in memory */
+} sp_model_load;
+
+typedef struct sp_model_options {
+    sp_model_load load;
+    int32_t n_threads; /* that copy; 0: number of processors */
+} sp_model_options;
+
+#define SP_MODEL_OPTIONS_DEFAULTS                                                                            \
+    {                                                                                                        \
+        SP_LOAD_MAP, 0                                                                                       \
+    }
+
+/* The same with options (NULL: defaults). Answers do not depend on them. A copy does not mind its file being replaced or cut
+ * later. Further errors: SP_E_NOMEM, SP_E_ARGUMENT. */
+SP_API sp_status sp_model_open_with(sp_model **model, const char *path, const sp_model_options *options,
+                                    sp_error *err);
+
 /* All sessions of the model must be gone. Accepts NULL. */
 SP_API void sp_model_close(sp_model *model);
 

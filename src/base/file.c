@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory maps, whole-file reads and the atomic writer. POSIX only. Start at sp_map_open() and
+/* Memory maps, whole-file reads, reads at places and the atomic writer. POSIX only. Start at sp_map_open() and
  * sp_writer_open(). */
 #include "base/file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,61 @@ void sp_map_close(sp_map *map)
     if (map->data) munmap((void *)(uintptr_t)map->data, map->len);
     *map = (sp_map){NULL, 0};
 }
+
+void sp_map_want_huge(const void *data, size_t n_bytes)
+{
+#if defined(MADV_HUGEPAGE)
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data & ~(page - 1);
+    if (n_bytes > 0) madvise((void *)begin, (uintptr_t)data + n_bytes - begin, MADV_HUGEPAGE);
+#else
+    (void)data;
+    (void)n_bytes;
+#endif
+}
+
+/* --- reads at places ------------------------------------------------------------------------------------ */
+
+sp_status sp_file_open(sp_file *file, const char *path, sp_error *err)
+{
+    *file = (sp_file){open(path, O_RDONLY | O_CLOEXEC), path};
+    return file->fd >= 0 ? SP_OK : sp_fail_errno(err, "cannot open", path);
+}
+
+sp_status sp_file_read_at(const sp_file *file, void *data, size_t n_bytes, uint64_t offset, sp_error *err)
+{
+    char *to = data;
+    while (n_bytes > 0) {
+        ssize_t n = pread(file->fd, to, n_bytes, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return sp_fail_errno(err, "cannot read", file->path);
+        if (n == 0)
+            return sp_fail(err, SP_E_IO, "\"%s\" ends at byte %llu, %zu too early", file->path,
+                           (unsigned long long)offset, n_bytes);
+        to += n;
+        offset += (uint64_t)n;
+        n_bytes -= (size_t)n;
+    }
+    return SP_OK;
+}
+
+void sp_file_forget(const sp_file *file, size_t n_bytes, uint64_t offset)
+{
+#if defined(POSIX_FADV_DONTNEED)
+    posix_fadvise(file->fd, (off_t)offset, (off_t)n_bytes, POSIX_FADV_DONTNEED);
+#else
+    (void)file;
+    (void)n_bytes;
+    (void)offset;
+#endif
+}
+
+void sp_file_close(sp_file *file)
+{
+    if (file->fd >= 0) close(file->fd);
+    file->fd = -1;
+}
+
+/* --- whole files ---------------------------------------------------------------------------------------- */
 
 static sp_status read_all(sp_buf *buf, FILE *file, const char *path, size_t max_bytes, sp_error *err)
 {

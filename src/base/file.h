@@ -13,6 +13,22 @@ typedef struct sp_map {
 sp_status sp_map_open(sp_map *map, const char *path, sp_error *err);
 void sp_map_close(sp_map *map);
 
+/* Ask for part of a map in huge pages: a file system that can then reads what is not cached yet in pieces of 2 MB and maps
+ * each at once. Others ignore it. */
+void sp_map_want_huge(const void *data, size_t n_bytes);
+
+/* A file read at places, by any number of threads at once. */
+typedef struct sp_file {
+    int fd;
+    const char *path; /* the caller's, for messages */
+} sp_file;
+
+sp_status sp_file_open(sp_file *file, const char *path, sp_error *err);
+sp_status sp_file_read_at(const sp_file *file, void *data, size_t n_bytes, uint64_t offset,
+                          sp_error *err);                                  /* all of it */
+void sp_file_forget(const sp_file *file, size_t n_bytes, uint64_t offset); /* leave the system's cache */
+void sp_file_close(sp_file *file);
+
 /* Read a whole file of at most max_bytes into buf (appended). "-" is not special. */
 sp_status sp_file_read(sp_buf *buf, const char *path, size_t max_bytes, sp_error *err);
 

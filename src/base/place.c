@@ -1,20 +1,208 @@
 /* SPDX-License-Identifier: MIT */
-/* Processors and threads, by the calls that Linux has beyond POSIX. Start at sp_place_read(). */
+/* Processors, threads and memory nodes, by the calls that Linux has beyond POSIX; memory policies by the bare system calls
+ * (set_mempolicy(2), mbind(2)), as libnuma has nothing else that is needed here. Start at sp_place_read(). */
 #include "base/place.h"
+
+#include <string.h>
+
+/* Nothing known of nodes: all processors on one. */
+static void assume_one_node(sp_place *place)
+{
+    memset(place->node, 0, sizeof place->node);
+    place->n_nodes = 1;
+    place->nodes[0] = 0;
+}
+
+int sp_place_node_of(const sp_place *place, int cpu)
+{
+    for (int i = 0; i < place->n_cpus; i++)
+        if (place->cpus[i] == cpu) return place->node[i];
+    return 0;
+}
+
+int sp_place_node_cpus(const sp_place *place, int node)
+{
+    int n = 0;
+    for (int i = 0; i < place->n_cpus; i++) n += place->node[i] == node;
+    return n;
+}
 
 #if defined(__linux__)
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
+
+#define NODE_FOLDER "/sys/devices/system/node"
 
 void sp_place_read(sp_place *place)
 {
     cpu_set_t set;
     place->n_cpus = 0;
+    assume_one_node(place);
     if (sched_getaffinity(0, sizeof set, &set) != 0) return;
     for (int cpu = 0; cpu < SP_PLACE_MAX_CPUS && cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &set)) place->cpus[place->n_cpus++] = (int16_t)cpu;
+    sp_place_read_nodes(place, NODE_FOLDER);
 }
+
+/* --- nodes ---------------------------------------------------------------------------------------------- */
+
+#define LIST_CAP 4096 /* longer lists, of hundreds of separate numbers, are not read */
+#define LIST_MAX 1024 /* numbers from here on are left out */
+
+static bool read_number(const char **at, const char *end, int *out)
+{
+    const char *p = *at;
+    int n = 0;
+    while (p < end && *p >= '0' && *p <= '9' && n < 1 << 20) n = 10 * n + (*p++ - '0');
+    if (p == *at) return false;
+    *at = p;
+    *out = n;
+    return true;
+}
+
+/* The kernel's lists, "0-3,8,10-11": true for each number. False if the text is something else. */
+static bool parse_list(bool has[LIST_MAX], const char *text, size_t len)
+{
+    const char *at = text, *end = text + len;
+    memset(has, 0, LIST_MAX * sizeof *has);
+    if (end > at && end[-1] == '\n') end--;
+    while (at < end) {
+        int first, last;
+        if (!read_number(&at, end, &first)) return false;
+        last = first;
+        if (at < end && *at == '-') {
+            at++;
+            if (!read_number(&at, end, &last) || last < first) return false;
+        }
+        for (int i = first; i <= last && i < LIST_MAX; i++) has[i] = true;
+        if (at < end && *at++ != ',') return false;
+    }
+    return true;
+}
+
+static bool read_list(bool has[LIST_MAX], const char *path)
+{
+    char text[LIST_CAP];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    size_t len = 0;
+    ssize_t n = 1;
+    while (n > 0 && len < sizeof text) {
+        n = read(fd, text + len, sizeof text - len);
+        if (n > 0) len += (size_t)n;
+    }
+    close(fd);
+    return n == 0 && parse_list(has, text, len);
+}
+
+void sp_place_read_nodes(sp_place *place, const char *folder)
+{
+    bool online[LIST_MAX], cpus[LIST_MAX];
+    char path[512];
+    assume_one_node(place);
+    snprintf(path, sizeof path, "%s/online", folder);
+    if (!read_list(online, path)) return;
+    int n_nodes = 0;
+    for (int id = 0; id < LIST_MAX && n_nodes < SP_PLACE_MAX_NODES; id++) {
+        if (!online[id]) continue;
+        snprintf(path, sizeof path, "%s/node%d/cpulist", folder, id);
+        if (!read_list(cpus, path)) continue;
+        bool used = false;
+        for (int i = 0; i < place->n_cpus; i++) {
+            if (!cpus[place->cpus[i]]) continue;
+            place->node[i] = (uint8_t)n_nodes;
+            used = true;
+        }
+        if (used) place->nodes[n_nodes++] = (int16_t)id;
+    }
+    if (n_nodes > 0) place->n_nodes = n_nodes;
+}
+
+bool sp_place_pin_node(pthread_t thread, const sp_place *place, int node)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int i = 0; i < place->n_cpus; i++)
+        if (place->node[i] == node) CPU_SET(place->cpus[i], &set);
+    return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
+}
+
+/* --- policies ------------------------------------------------------------------------------------------- */
+
+/* linux/mempolicy.h, which is not installed everywhere. */
+#define POLICY_DEFAULT 0
+#define POLICY_BIND 2
+#define POLICY_INTERLEAVE 3
+
+/* A set of nodes as the kernel takes it. */
+#define MASK_BITS (8 * (int)sizeof(unsigned long))
+typedef struct node_mask {
+    unsigned long words[LIST_MAX / 8 / sizeof(unsigned long)];
+} node_mask;
+
+static void add_node(node_mask *mask, const sp_place *place, int node)
+{
+    int id = place->nodes[node];
+    mask->words[id / MASK_BITS] |= 1UL << (id % MASK_BITS);
+}
+
+/* The kernel takes one bit less than it is told. */
+#define MASK_LEN ((unsigned long)LIST_MAX + 1)
+
+#if defined(SYS_get_mempolicy) && defined(SYS_set_mempolicy) && defined(SYS_mbind)
+
+sp_place_outcome sp_place_interleave(const sp_place *place)
+{
+    node_mask mask = {{0}};
+    int policy = POLICY_DEFAULT;
+    if (place->n_nodes < 2) return SP_PLACE_SAME;
+    if (syscall(SYS_get_mempolicy, &policy, NULL, 0UL, NULL, 0UL) != 0) return SP_PLACE_REFUSED;
+    if (policy != POLICY_DEFAULT) return SP_PLACE_KEPT;
+    for (int i = 0; i < place->n_nodes; i++) add_node(&mask, place, i);
+    return syscall(SYS_set_mempolicy, POLICY_INTERLEAVE, mask.words, MASK_LEN) == 0 ? SP_PLACE_DONE
+                                                                                    : SP_PLACE_REFUSED;
+}
+
+bool sp_place_bind(void *data, size_t n_bytes, const sp_place *place, int node)
+{
+    node_mask mask = {{0}};
+    add_node(&mask, place, node);
+    return syscall(SYS_mbind, data, n_bytes, POLICY_BIND, mask.words, MASK_LEN, 0UL) == 0;
+}
+
+#else
+
+sp_place_outcome sp_place_interleave(const sp_place *place)
+{
+    errno = ENOSYS;
+    return place->n_nodes < 2 ? SP_PLACE_SAME : SP_PLACE_REFUSED;
+}
+
+bool sp_place_bind(void *data, size_t n_bytes, const sp_place *place, int node)
+{
+    (void)data;
+    (void)n_bytes;
+    (void)place;
+    (void)node;
+    return false;
+}
+
+#endif
+
+sp_place_outcome sp_place_isolate(const sp_place *place)
+{
+    if (place->n_nodes < 2) return SP_PLACE_SAME;
+    int node = sp_place_node_of(place, sp_place_here());
+    return sp_place_pin_node(pthread_self(), place, node) ? SP_PLACE_DONE : SP_PLACE_REFUSED;
+}
+
+/* --- threads -------------------------------------------------------------------------------------------- */
 
 int sp_place_here(void)
 {
@@ -52,6 +240,42 @@ bool sp_place_run_time(pthread_t thread, int64_t *ns)
 void sp_place_read(sp_place *place)
 {
     place->n_cpus = 0;
+    assume_one_node(place);
+}
+
+void sp_place_read_nodes(sp_place *place, const char *folder)
+{
+    (void)folder;
+    assume_one_node(place);
+}
+
+bool sp_place_pin_node(pthread_t thread, const sp_place *place, int node)
+{
+    (void)thread;
+    (void)place;
+    (void)node;
+    return false;
+}
+
+sp_place_outcome sp_place_interleave(const sp_place *place)
+{
+    (void)place;
+    return SP_PLACE_SAME;
+}
+
+sp_place_outcome sp_place_isolate(const sp_place *place)
+{
+    (void)place;
+    return SP_PLACE_SAME;
+}
+
+bool sp_place_bind(void *data, size_t n_bytes, const sp_place *place, int node)
+{
+    (void)data;
+    (void)n_bytes;
+    (void)place;
+    (void)node;
+    return false;
 }
 
 int sp_place_here(void)

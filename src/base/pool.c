@@ -7,7 +7,6 @@
 #include "base/pool.h"
 
 #include "base/mem.h"
-#include "base/place.h"
 
 #include <stdatomic.h>
 #include <time.h>
@@ -28,6 +27,7 @@ typedef struct worker {
     int index;
     pthread_t thread;
     _Atomic int home;     /* the processor it is pinned to; negative: none */
+    int node;             /* without a home: the memory node it is held to; negative: none */
     _Atomic int cpu;      /* where it began its last job */
     _Atomic bool working; /* may hold units */
     _Atomic bool moved;   /* pinned to the caller's processor for a moment */
@@ -110,7 +110,8 @@ static void go_home(worker *self)
     atomic_store(&self->moved, false);
     int home = atomic_load(&self->home);
     sp_place_pin(pthread_self(), home >= 0 ? home : atomic_load(&self->cpu));
-    if (home < 0) sp_place_unpin(pthread_self(), &self->pool->place);
+    if (home < 0 && self->node < 0) sp_place_unpin(pthread_self(), &self->pool->place);
+    if (home < 0 && self->node >= 0) sp_place_pin_node(pthread_self(), &self->pool->place, self->node);
 }
 
 static bool is_called(sp_pool *pool)
@@ -143,6 +144,7 @@ static void *work(void *arg)
     worker *self = arg;
     sp_pool *pool = self->pool;
     if (atomic_load(&self->home) >= 0) sp_place_pin(pthread_self(), atomic_load(&self->home));
+    if (self->node >= 0) sp_place_pin_node(pthread_self(), &pool->place, self->node);
     for (;;) {
         await_job(self);
         if (atomic_load(&pool->quit)) return NULL;
@@ -284,15 +286,42 @@ int sp_cpu_count(void)
     return online < SP_POOL_MAX_THREADS ? (int)online : SP_POOL_MAX_THREADS;
 }
 
+void sp_pool_spread(const sp_place *place, int caller_cpu, int n_threads, int8_t *nodes)
+{
+    int n_on[SP_PLACE_MAX_NODES] = {0}, n_cpus[SP_PLACE_MAX_NODES];
+    for (int k = 0; k < place->n_nodes; k++) n_cpus[k] = sp_place_node_cpus(place, k);
+    nodes[0] = (int8_t)sp_place_node_of(place, caller_cpu);
+    n_on[nodes[0]]++;
+    for (int i = 1; i < n_threads; i++) {
+        int best = 0;
+        for (int k = 1; k < place->n_nodes; k++)
+            if ((n_on[k] + 1) * n_cpus[best] < (n_on[best] + 1) * n_cpus[k]) best = k;
+        nodes[i] = (int8_t)best;
+        n_on[best]++;
+    }
+}
+
+/* With fewer threads than processors the system finds the idle ones better than a fixed choice, which other processes may
+ * make too; but it may crowd one memory node, so each thread is held to a node. */
+static void choose_nodes(sp_pool *pool, int here)
+{
+    int8_t nodes[SP_POOL_MAX_THREADS];
+    if (here < 0 || pool->place.n_nodes < 2 || pool->n_threads > pool->place.n_cpus) return;
+    sp_pool_spread(&pool->place, here, pool->n_threads, nodes);
+    for (int i = 1; i < pool->n_threads; i++) pool->workers[i].node = nodes[i];
+}
+
 /* One processor for each worker and one for the caller, where it is now; -1 for all unless there are as many
- * threads as processors. With fewer threads the system finds the idle processors better than a fixed choice, which
- * other processes may make too. */
+ * threads as processors. */
 static void choose_homes(sp_pool *pool)
 {
     int here = sp_place_here(), n = 1;
     pool->caller_cpu = -1;
-    for (int i = 0; i < pool->n_threads; i++) pool->workers[i].home = -1;
-    if (here < 0 || pool->n_threads != pool->place.n_cpus) return;
+    for (int i = 0; i < pool->n_threads; i++) pool->workers[i].home = pool->workers[i].node = -1;
+    if (here < 0 || pool->n_threads != pool->place.n_cpus) {
+        choose_nodes(pool, here);
+        return;
+    }
     pool->caller_cpu = here;
     for (int i = 0; i < pool->place.n_cpus && n < pool->n_threads; i++)
         if (pool->place.cpus[i] != here) pool->workers[n++].home = pool->place.cpus[i];

@@ -7,6 +7,7 @@
 #define SP_BASE_POOL_H
 
 #include "base/error.h"
+#include "base/place.h"
 
 #include <stddef.h>
 
@@ -18,7 +19,8 @@ typedef struct sp_pool sp_pool;
 typedef void (*sp_pool_fn)(void *ctx, size_t begin, size_t end, int thread);
 
 /* n_threads >= 1 includes the calling thread; 0 means the number of online processors. Workers are pinned when
- * there are as many threads as processors; the calling thread never is. */
+ * there are as many threads as processors, and held to a memory node when there are fewer and more than one node; the
+ * calling thread never is. */
 sp_status sp_pool_create(sp_pool **pool, int n_threads, sp_error *err);
 void sp_pool_destroy(sp_pool *pool);
 int sp_pool_threads(const sp_pool *pool); /* 1 for NULL */
@@ -28,5 +30,8 @@ int sp_pool_threads(const sp_pool *pool); /* 1 for NULL */
 void sp_pool_run(sp_pool *pool, size_t n, size_t grain, sp_pool_fn fn, void *ctx);
 
 int sp_cpu_count(void);
+
+/* Which of the place's nodes each thread belongs on: as many on each, for its processors, with the caller (0) where it is. */
+void sp_pool_spread(const sp_place *place, int caller_cpu, int n_threads, int8_t *nodes);
 
 #endif

@@ -62,13 +62,15 @@ typedef struct sp_session_args {
     const char *cache_type;
     const char *ram, *reader, *expert_trace; /* see cli/experts.h */
     int no_hot_set;
+    const char *numa; /* who gets memory on machines with several memory nodes; decision 19 */
+    int no_mmap;
 } sp_session_args;
 
 /* Commands that measure a model keep its cache in full precision; those that talk take half of it, as the field
  * does. */
 #define SP_SESSION_ARGS_WITH(cache_type)                                                                     \
     {                                                                                                        \
-        0, 0, 0, cache_type, NULL, "auto", NULL, 0                                                           \
+        0, 0, 0, cache_type, NULL, "auto", NULL, 0, "auto", 0                                                \
     }
 #define SP_SESSION_ARGS_DEFAULTS SP_SESSION_ARGS_WITH("f32")
 #define SP_SESSION_ARGS_TALK SP_SESSION_ARGS_WITH("f16")
@@ -100,10 +102,17 @@ typedef struct sp_session_args {
         SP_STRING_ROW(type, member.expert_trace, "expert-trace", 0, "FILE",                                  \
                       "with --ram: write which experts were used")
 
+/* How weights come into memory, and where. */
+#define SP_MEMORY_ROWS(type, member)                                                                         \
+    SP_FLAG_ROW(type, member.no_mmap, "no-mmap", 0,                                                          \
+                "copy the weights into huge pages instead of mapping the file"),                             \
+        SP_CHOICE_ROW(type, member.numa, "numa", 0, "auto|distribute|isolate|off",                           \
+                      "several memory nodes: use all alike, or the one where it starts")
+
 #define SP_SESSION_ROWS(type, member)                                                                        \
     SP_THREADS_ROW(type, member.n_threads), SP_CONTEXT_ROW(type, member.n_ctx),                              \
         SP_BATCH_ROW(type, member.n_batch), SP_CACHE_ROW(type, member.cache_type),                           \
-        SP_EXPERT_ROWS(type, member)
+        SP_EXPERT_ROWS(type, member), SP_MEMORY_ROWS(type, member)
 
 #define SP_DRAFT_ROWS(type, speculate, n_draft)                                                              \
     SP_CHOICE_ROW(type, speculate, "speculate", 0, "auto|off|mtp|lookup",                                    \
@@ -166,8 +175,9 @@ typedef struct sp_sampling_args {
  * is wrong and returns NULL. */
 char *sp_cli_locate(const char *model);
 
-/* Locate and open; prints what is wrong and returns false. */
-bool sp_cli_open_model(sp_model **model, const char *name);
+/* Locate and open; prints what is wrong and returns false. The first also sees to memory nodes, for this thread and those
+ * that start later: `args` may be NULL, for defaults. */
+bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args *args);
 bool sp_cli_open_tokenizer(sp_tokenizer **tokenizer, const char *name);
 
 /* Session options from the arguments (n_ctx as given). */

@@ -20,7 +20,7 @@ typedef struct bench_args {
     sp_int_list prompt, gen, depth, threads, sessions;
     int64_t repeats, n_batch;
     const char *cache_type;
-    sp_session_args session; /* for --ram alone */
+    sp_session_args session; /* for --ram and memory */
     sp_bench_replies_args replies;
     const char *disk, *replay;
     int no_warmup, machine, json;
@@ -42,6 +42,7 @@ static const sp_arg bench_table[] = {
     SP_BATCH_ROW(bench_args, n_batch),
     SP_CACHE_ROW(bench_args, cache_type),
     SP_EXPERT_ROWS(bench_args, session),
+    SP_MEMORY_ROWS(bench_args, session),
     SP_STRING_ROW(bench_args, replay, "replay", 0, "FILE",
                   "hit rates of a cache of experts on a trace or zipf:X; MODEL may be left out"),
     SP_STRING_ROW(bench_args, replies.path, "replies", 0, "FILE",
@@ -417,7 +418,7 @@ static int run_bench(const void *options, char *const *operands, int n_operands)
     if (n_operands == 0) return sp_cli_usage(&sp_command_bench, "MODEL is missing");
     bench *b = sp_calloc(1, sizeof *b);
     if (!b) return sp_cli_say("out of memory");
-    if (!sp_cli_open_model(&model, operands[0])) {
+    if (!sp_cli_open_model(&model, operands[0], &args->session)) {
         sp_free(b);
         return SP_EXIT_FAILED;
     }

@@ -126,7 +126,7 @@ static int run_chat(const void *options, char *const *operands, int n_operands)
     int code = SP_EXIT_FAILED;
     if (!chat) return sp_cli_say("out of memory");
     chat->model_name = n_operands > 0 ? operands[0] : "nano";
-    if (sp_cli_open_model(&chat->model, chat->model_name)) {
+    if (sp_cli_open_model(&chat->model, chat->model_name, &args->session)) {
         sp_interrupt_catch();
         if (start(chat, args, &err) == SP_OK)
             code = converse(chat, !args->no_history);

@@ -328,7 +328,7 @@ static int run_eval(const void *options, char *const *operands, int n_operands)
     memset(&e, 0, sizeof e);
     e.args = options;
     (void)n_operands;
-    if (!sp_cli_open_model(&model, operands[0])) return SP_EXIT_FAILED;
+    if (!sp_cli_open_model(&model, operands[0], NULL)) return SP_EXIT_FAILED;
     SP_GOTO(done, status, read_items(&e, operands[1], &err));
     status = answer_items(&e, model, &err); /* after Ctrl-C: what there is */
     if (status != SP_OK && status != SP_E_CANCELLED) goto done;

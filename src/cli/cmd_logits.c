@@ -100,7 +100,7 @@ static int run_logits(const void *options, char *const *operands, int n_operands
         return sp_cli_usage(
             &sp_command_logits,
             "standard output is a terminal, the logits are bytes: redirect them or use --json");
-    if (!sp_cli_open_model(&model, operands[0])) return SP_EXIT_FAILED;
+    if (!sp_cli_open_model(&model, operands[0], &args->session)) return SP_EXIT_FAILED;
     SP_GOTO(done, status, collect_tokens(args, &tokens, &err));
     if (tokens.n == 0) {
         status = sp_fail(&err, SP_E_ARGUMENT, "token ids: found none, expected at least one");

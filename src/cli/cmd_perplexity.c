@@ -22,7 +22,7 @@ typedef struct perplexity_args {
 } perplexity_args;
 
 static const perplexity_args perplexity_defaults = {
-    {0, 512, 0, "f32", NULL, "auto", NULL, 0}, 0, 0, NULL, 0, 0};
+    {0, 512, 0, "f32", NULL, "auto", NULL, 0, "auto", 0}, 0, 0, NULL, 0, 0};
 
 static const sp_arg perplexity_table[] = {
     SP_STRING_ROW(perplexity_args, reference, "kl-reference", 0, "MODEL2",
@@ -37,6 +37,7 @@ static const sp_arg perplexity_table[] = {
     SP_BATCH_ROW(perplexity_args, session.n_batch),
     SP_CACHE_ROW(perplexity_args, session.cache_type),
     SP_EXPERT_ROWS(perplexity_args, session),
+    SP_MEMORY_ROWS(perplexity_args, session),
     SP_JSON_ROW(perplexity_args, json),
 };
 
@@ -159,8 +160,8 @@ static int run_perplexity(const void *options, char *const *operands, int n_oper
     memset(&p, 0, sizeof p);
     p.args = options;
     (void)n_operands;
-    if (!sp_cli_open_model(&p.model, operands[0])) return SP_EXIT_FAILED;
-    if (p.args->reference && !sp_cli_open_model(&p.reference, p.args->reference)) {
+    if (!sp_cli_open_model(&p.model, operands[0], &p.args->session)) return SP_EXIT_FAILED;
+    if (p.args->reference && !sp_cli_open_model(&p.reference, p.args->reference, &p.args->session)) {
         sp_model_close(p.model);
         return SP_EXIT_FAILED;
     }

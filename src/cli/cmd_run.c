@@ -240,7 +240,7 @@ static int run_run(const void *options, char *const *operands, int n_operands)
     run.args = options;
     int code = check_usage(run.args, n_operands);
     if (code != SP_EXIT_GOOD) return code;
-    if (!sp_cli_open_model(&run.model, operands[0])) return SP_EXIT_FAILED;
+    if (!sp_cli_open_model(&run.model, operands[0], &run.args->session)) return SP_EXIT_FAILED;
     run.tokenizer = sp_model_tokenizer(run.model);
     bool show = run.args->show_thinking || sp_term_is_tty(STDOUT_FILENO);
     sp_view_init(&run.view, run.args->hide_thinking || !show ? SP_VIEW_HIDE : SP_VIEW_STREAM);

@@ -289,7 +289,7 @@ static int run_serve(const void *options, char *const *operands, int n_operands)
     s->log.fd = -1;
     const char *name = n_operands > 0 ? operands[0] : "nano";
     s->server.options.asked_name = name;
-    if (sp_cli_open_model(&s->model, name)) {
+    if (sp_cli_open_model(&s->model, name, &s->args->session)) {
         sp_status status = serve(s, &err);
         code = status == SP_OK ? SP_EXIT_GOOD : sp_cli_fail(&err, NULL);
         if (status == SP_E_ARGUMENT) code = SP_EXIT_USAGE;

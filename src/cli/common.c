@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/place.h"
 
 int sp_cli_fail(const sp_error *err, const char *hint)
 {
@@ -106,12 +107,37 @@ sp_status sp_cli_parse_ids(sp_tokens *tokens, const char *text, size_t len, sp_e
     return SP_OK;
 }
 
-bool sp_cli_open_model(sp_model **model, const char *name)
+/* --numa. Only who asked for a mode by name hears that the system does not go along. */
+static void place_memory(const char *mode)
 {
+    sp_place place;
+    if (strcmp(mode, "off") == 0) return;
+    sp_place_read(&place);
+    bool isolate = strcmp(mode, "isolate") == 0;
+    sp_place_outcome outcome = isolate ? sp_place_isolate(&place) : sp_place_interleave(&place);
+    if (strcmp(mode, "auto") == 0) return;
+    if (outcome == SP_PLACE_REFUSED)
+        sp_cli_say("option --numa %s: %s; going on without", mode, strerror(errno));
+    if (outcome == SP_PLACE_KEPT)
+        sp_cli_say("option --numa %s: the memory policy that the process was started with stays", mode);
+}
+
+bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args *args)
+{
+    static const sp_session_args defaults = SP_SESSION_ARGS_DEFAULTS;
     sp_error err = SP_ERROR_NONE;
+    sp_model_options options = SP_MODEL_OPTIONS_DEFAULTS;
+    if (!args) args = &defaults;
+    if (args->no_mmap && args->ram) {
+        sp_cli_say("option --no-mmap: not with --ram, which copies what every token needs by itself");
+        return false;
+    }
     char *path = sp_cli_locate(name);
     if (!path) return false;
-    sp_status status = sp_model_open(model, path, &err);
+    place_memory(args->numa);
+    if (args->no_mmap) options.load = SP_LOAD_COPY;
+    options.n_threads = (int32_t)args->n_threads;
+    sp_status status = sp_model_open_with(model, path, &options, &err);
     sp_free(path);
     if (status != SP_OK)
         sp_cli_fail(&err, status == SP_E_FORMAT ? "\"sputnik inspect\" shows what the file holds" : NULL);

@@ -260,6 +260,7 @@ void sp_archive_close(sp_archive *archive)
         sp_gguf_destroy(archive->files[i].gguf);
         sp_safetensors_destroy(archive->files[i].st);
         sp_map_close(&archive->files[i].map);
+        sp_pages_unmap(archive->files[i].copy, archive->files[i].copy_bytes);
         sp_free(archive->files[i].path);
     }
     sp_free(archive->files);

@@ -7,6 +7,7 @@
 #define SP_FORMAT_ARCHIVE_H
 
 #include "base/json.h"
+#include "base/pool.h"
 #include "format/gguf.h"
 #include "tensor/tensor.h"
 
@@ -39,6 +40,16 @@ sp_container sp_archive_container(const sp_archive *archive);
 size_t sp_archive_count(const sp_archive *archive);
 const sp_entry *sp_archive_at(const sp_archive *archive, size_t i);           /* order of the file(s) */
 const sp_entry *sp_archive_find(const sp_archive *archive, const char *name); /* O(1); NULL if absent */
+
+/* Read all tensors into memory of the archive, in huge pages as far as there are some: entries point there from now on, and
+ * the map serves metadata alone. Several threads read; each page is first touched by who reads it. `forget`: what was read
+ * leaves the system's cache. Before views of the entries are taken. SP_E_NOMEM, SP_E_NOT_FOUND, SP_E_IO (also where a file has become
+ * shorter). Nothing has changed after an error. */
+sp_status sp_archive_copy(sp_archive *archive, sp_pool *pool, bool forget, sp_error *err);
+bool sp_archive_is_copied(const sp_archive *archive);
+
+/* Ask for huge pages in the maps (base/file.h). Once metadata have been read, of which 2 MB at a time would be much. */
+void sp_archive_want_huge(const sp_archive *archive);
 
 /* Entry i's bytes were copied to `data`, which lives longer than the archive. */
 void sp_archive_move(sp_archive *archive, size_t i, void *data);

@@ -13,6 +13,8 @@ typedef struct sp_archive_part {
     sp_map map;
     sp_gguf *gguf; /* one of the two is set once the file is parsed */
     sp_safetensors *st;
+    char *copy; /* of the tensors' part of the file, or NULL */
+    size_t copy_bytes;
 } sp_archive_part;
 
 struct sp_archive {

@@ -85,7 +85,7 @@ static sp_status read_spans(const shared_plan *plan, char *memory, const sp_expe
     return status;
 }
 
-/* The map of experts is never touched again; the rest of it row by row at most. */
+/* The map of experts is never touched again; the rest of it row by row at most, for which a page of 4 KiB does. */
 static void leave_map(const sp_model *model)
 {
 #if defined(MADV_RANDOM)
@@ -94,7 +94,11 @@ static void leave_map(const sp_model *model)
         const sp_entry *e = sp_archive_at(archive, i);
         uintptr_t begin = (uintptr_t)e->tensor.data & ~(uintptr_t)(SP_READ_ALIGN - 1);
         uintptr_t end = (uintptr_t)e->tensor.data + e->n_bytes;
-        if (e->tensor.data && end > begin) madvise((void *)begin, end - begin, MADV_RANDOM);
+        if (!e->tensor.data || end <= begin) continue;
+        madvise((void *)begin, end - begin, MADV_RANDOM);
+#if defined(MADV_NOHUGEPAGE)
+        madvise((void *)begin, end - begin, MADV_NOHUGEPAGE);
+#endif
     }
 #else
     (void)model;
@@ -153,6 +157,8 @@ sp_status sp_model_stream_experts(sp_model *model, const sp_expert_options *opti
     sp_expert_plan plan;
     if (sp_model_experts_owner(model))
         return sp_fail(err, SP_E_ARGUMENT, "experts: the model streams them already");
+    if (sp_archive_is_copied(sp_model_archive(model)))
+        return sp_fail(err, SP_E_ARGUMENT, "experts: the model's weights were copied when it was opened");
     SP_TRY(sp_model_plan_experts(model, options, &plan, err));
     SP_TRY(sp_expert_layout_init(&layout, model, err));
     sp_status status = SP_OK;

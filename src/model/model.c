@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A model: archive, hyper-parameters, bound weights, vocabulary. Immutable after sp_model_open(), where to
+/* A model: archive, hyper-parameters, bound weights, vocabulary. Immutable after sp_model_open_with(), where to
  * start. */
 #include "model/model_parts.h"
 
@@ -8,6 +8,7 @@
 #include "text/tokenizer.h"
 
 #include <string.h>
+#include <unistd.h>
 
 struct sp_model {
     sp_archive *archive;
@@ -67,9 +68,37 @@ static sp_status load_name(sp_model *m, const char *path, sp_error *err)
     return m->name ? SP_OK : sp_fail_nomem(err, "model name", 0);
 }
 
+/* Files and their copy would take more than two thirds of the memory (decision 19). */
+static bool is_tight(const sp_archive *archive)
+{
+    double n_bytes = 0, memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < sp_archive_count(archive); i++)
+        n_bytes += (double)sp_archive_at(archive, i)->n_bytes;
+    return 3 * n_bytes > memory;
+}
+
+static sp_status copy_weights(sp_model *m, const sp_model_options *options, sp_error *err)
+{
+    sp_pool *pool;
+    SP_TRY(sp_pool_create(&pool, options->n_threads, err));
+    sp_status status = sp_archive_copy(m->archive, pool, is_tight(m->archive), err);
+    sp_pool_destroy(pool);
+    return status;
+}
+
 sp_status sp_model_open(sp_model **model, const char *path, sp_error *err)
 {
+    return sp_model_open_with(model, path, NULL, err);
+}
+
+sp_status sp_model_open_with(sp_model **model, const char *path, const sp_model_options *options,
+                             sp_error *err)
+{
+    static const sp_model_options defaults = SP_MODEL_OPTIONS_DEFAULTS;
     *model = NULL;
+    if (!options) options = &defaults;
+    if (options->load != SP_LOAD_MAP && options->load != SP_LOAD_COPY)
+        return sp_fail(err, SP_E_ARGUMENT, "model: load: %d is not known", (int)options->load);
     sp_model *m = sp_calloc(1, sizeof *m);
     if (!m) return sp_fail_nomem(err, "model", sizeof *m);
     sp_status status;
@@ -80,11 +109,13 @@ sp_status sp_model_open(sp_model **model, const char *path, sp_error *err)
         goto done;
     }
     SP_GOTO(done, status, sp_hparams_from_archive(&m->hp, m->archive, err));
+    if (options->load == SP_LOAD_COPY) SP_GOTO(done, status, copy_weights(m, options, err));
     SP_GOTO(done, status, sp_weights_bind(&m->weights, &m->hp, m->archive, err));
     SP_GOTO(done, status, prepare_net(m, err));
     SP_GOTO(done, status, load_name(m, path, err));
     SP_GOTO(done, status, load_tokenizer(m, path, err));
     m->format = m->tokenizer ? sp_chat_format_detect(m->tokenizer) : SP_CHAT_NONE;
+    if (options->load == SP_LOAD_MAP) sp_archive_want_huge(m->archive);
     *model = m;
 done:
     if (status != SP_OK) sp_model_close(m);

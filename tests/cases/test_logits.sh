@@ -34,6 +34,18 @@ cmp -s "$tmp/out" "$tmp/one" || fail 'threads or batch change the logits'
 printf '%s\n' "$tokens" > "$tmp/ids"
 run "$SPUTNIK" logits $model --tokens-file "$tmp/ids" --last
 tail -c 1024 "$tmp/one" | cmp -s - "$tmp/out" || fail '--last'
+# Where weights and threads lie changes no bit.
+for option in --no-mmap --numa=distribute --numa=isolate '--numa=off --no-mmap'; do
+    run "$SPUTNIK" logits $model --tokens "$tokens" -t 2 $option
+    expect_rc 0
+    cmp -s "$tmp/out" "$tmp/one" || fail "$option changes the logits"
+done
+run "$SPUTNIK" logits $model --tokens 1 --numa numactl
+expect_rc 2
+has_err 'expected one of auto|distribute|isolate|off'
+run "$SPUTNIK" logits $model --tokens 1 --no-mmap --ram 1G
+expect_rc 1
+has_err 'not with --ram'
 run "$SPUTNIK" logits $model --tokens 1,2 --json
 json_out
 has_out '"n_tokens":2,"first":0,"vocab_size":256'
