@@ -6,6 +6,10 @@
 #include <pthread.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 #if defined(__aarch64__) && defined(__APPLE__)
@@ -55,6 +59,39 @@ static bool has_avxvnni(void)
     return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
 
+/* Tiles of 16 rows of 64 bytes, as many as matmul_amx.c names, and a multiplier that takes whole ones. */
+static bool has_full_tiles(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(0x1d, 1, &a, &b, &c, &d)) return false; /* palette 1 */
+    if (b >> 16 < 8 || (b & 0xffff) < 64 || (c & 0xffff) < 16) return false;
+    if (!__get_cpuid_count(0x1e, 0, &a, &b, &c, &d)) return false;
+    return (b & 0xff) >= 16 && (b >> 8 & 0xffff) >= 64;
+}
+
+/* The kernel saves tiles only for programs that have asked for it (Documentation/arch/x86/xstate.rst). The permission
+ * is the process's, so its threads have it too. */
+static bool is_granted_tiles(void)
+{
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    enum { REQUEST_PERMISSION = 0x1023, TILE_CONFIG = 17, TILE_DATA = 18 }; /* asm/prctl.h; bits of XCR0 */
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if (!(low & 1u << TILE_CONFIG) || !(low & 1u << TILE_DATA)) return false;
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
+static bool has_amx(void)
+{
+    unsigned a, b, c, d;
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    bool has_tile = d & 1u << 24, has_int8 = d & 1u << 25;
+    return has_tile && has_int8 && has_full_tiles() && is_granted_tiles();
+}
+
 static void fill_avx2(sp_kernels *k, const char *isa)
 {
     fill_scalar(k, isa);
@@ -84,6 +121,11 @@ static void build_x86(void)
         sp_fill_attend_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_gemm_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_train_avx512(&tables[SP_ISA_AVX512]);
+    }
+    if (has_amx()) {
+        tables[SP_ISA_AMX] = tables[SP_ISA_AVX512];
+        tables[SP_ISA_AMX].isa = "amx";
+        present[SP_ISA_AMX] = sp_fill_matmul_amx(&tables[SP_ISA_AMX]);
     }
 }
 #endif

@@ -44,7 +44,7 @@ typedef struct sp_adamw {
 } sp_adamw;
 
 typedef struct sp_kernels {
-    const char *isa; /* "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm" */
+    const char *isa; /* "scalar", "avx2", "avxvnni", "avx512", "amx", "neon", "dotprod", "i8mm" */
 
     sp_matmul_fn matmul[SP_DTYPE_COUNT]; /* few activation rows (decoding) and many (prompts) */
     /* How the rows of AVX-512 make panels of weights, which AMX multiplies by other instructions; NULL: not so. */
@@ -88,6 +88,7 @@ typedef enum sp_isa {
     SP_ISA_AVX2,    /* with FMA and F16C: Intel from Haswell, AMD from Zen */
     SP_ISA_AVXVNNI, /* Intel from Alder Lake, AMD from Zen 5 */
     SP_ISA_AVX512,  /* F, BW, VL, DQ, VBMI and VNNI: Intel from Ice Lake, AMD from Zen 4 */
+    SP_ISA_AMX, /* TILE and INT8, over AVX-512: Intel from Sapphire Rapids; tested under emulation alone */
     SP_ISA_NEON,
     SP_ISA_DOTPROD, /* sdot: Cortex-A55, -A76, Neoverse N1, Apple M1 and later */
     SP_ISA_I8MM,    /* and smmla: Neoverse V1 and N2, Cortex-A510 and -A710, Apple M2 and later */

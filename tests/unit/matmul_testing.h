@@ -12,6 +12,7 @@ enum { MATMUL_ROWS = 100, MATMUL_X = 40, MATMUL_FIRST = 77, MATMUL_CANARY = 0x7f
 /* One dtype and length: weights, activations, and what scalar makes of them. */
 typedef struct matmul_case {
     sp_dtype dtype;
+    fill how;
     size_t n, w_bytes, x_bytes, w_stride, x_stride;
     guarded w, x, scale; /* the last row of each ends at a guard page; scale.data NULL: none */
     float *expected;     /* (MATMUL_X, MATMUL_ROWS) */
@@ -34,14 +35,14 @@ static inline sp_matmul cut_matmul(const matmul_case *c, int64_t row, int64_t n_
                        MATMUL_FIRST + row};
 }
 
-static inline void fill_matmul_case(matmul_case *c, fill how)
+static inline void fill_matmul_case(matmul_case *c)
 {
     const sp_dtype_info *info = sp_dtype_get(c->dtype);
     float *src = malloc(c->n * sizeof *src);
     if (!src) abort();
-    for (size_t r = 0; r < MATMUL_ROWS; r++) fill_row(c->dtype, c->n, how, c->w.data + r * c->w_stride);
+    for (size_t r = 0; r < MATMUL_ROWS; r++) fill_row(c->dtype, c->n, c->how, c->w.data + r * c->w_stride);
     for (size_t t = 0; t < MATMUL_X; t++) {
-        fill_vector(c->n, how, src);
+        fill_vector(c->n, c->how, src);
         if (t == 3) src[c->n / 2] = NAN; /* must stay in its own row */
         sp_kernels_for(SP_ISA_SCALAR)->quantize[info->act](c->n, src, c->x.data + t * c->x_stride);
     }
@@ -52,7 +53,7 @@ static inline void fill_matmul_case(matmul_case *c, fill how)
 static inline matmul_case make_matmul_case(sp_dtype dtype, size_t n, fill how, size_t gap, int with_scale)
 {
     const sp_dtype_info *info = sp_dtype_get(dtype);
-    matmul_case c = {.dtype = dtype, .n = n};
+    matmul_case c = {.dtype = dtype, .how = how, .n = n};
     c.w_bytes = sp_dtype_row_bytes(dtype, n);
     c.x_bytes = sp_act_row_bytes(info->act, n);
     c.w_stride = c.w_bytes + gap * (info->block > 1 ? 1 : info->block_bytes);
@@ -61,7 +62,7 @@ static inline matmul_case make_matmul_case(sp_dtype dtype, size_t n, fill how, s
     c.x = map_guarded((MATMUL_X - 1) * c.x_stride + c.x_bytes, 0);
     c.expected = malloc(sizeof(float) * MATMUL_ROWS * MATMUL_X);
     if (!c.expected) abort();
-    fill_matmul_case(&c, how);
+    fill_matmul_case(&c);
     if (with_scale) {
         size_t n_scales = (n + 127) / 128 * ((MATMUL_FIRST + MATMUL_ROWS + 127) / 128);
         c.scale = map_guarded(n_scales * sizeof(float), 0);
@@ -113,21 +114,29 @@ static inline int check_shapes(const sp_kernels *k, const matmul_case *c, size_t
     return bad;
 }
 
-/* One case against every instruction set of this machine. */
-static inline int check_matmul_case(sp_dtype dtype, size_t n, fill how, size_t gap, int with_scale,
+/* One case, which is freed, against n_tables kernel tables; every `step`-th shape. */
+static inline int check_matmul_case(const sp_kernels *const tables[], int n_tables, matmul_case c,
                                     size_t step)
 {
-    matmul_case c = make_matmul_case(dtype, n, how, gap, with_scale);
     int bad = 0;
-    for (int isa = SP_ISA_SCALAR; isa < SP_ISA_COUNT; isa++) {
-        const sp_kernels *k = sp_kernels_for((sp_isa)isa);
-        if (k) bad += check_shapes(k, &c, n + (size_t)how, isa == SP_ISA_SCALAR ? 16 * step : step);
+    for (int i = 0; i < n_tables; i++) {
+        bool is_scalar = tables[i] == sp_kernels_for(SP_ISA_SCALAR);
+        bad += check_shapes(tables[i], &c, c.n + (size_t)c.how, is_scalar ? 16 * step : step);
     }
     free_matmul_case(&c);
     return bad;
 }
 
-static inline int check_matmuls(void)
+/* The tables of this machine; returns their number. */
+static inline int list_tables(const sp_kernels *tables[SP_ISA_COUNT])
+{
+    int n = 0;
+    for (int isa = SP_ISA_SCALAR; isa < SP_ISA_COUNT; isa++)
+        if (sp_kernels_for((sp_isa)isa)) tables[n++] = sp_kernels_for((sp_isa)isa);
+    return n;
+}
+
+static inline int check_matmuls(const sp_kernels *const tables[], int n_tables)
 {
     static const size_t lengths[3][9] = {{1, 7, 8, 9, 130, 257, 384, 576, 2304},
                                          {1, 2, 3, 5, 8, 9, 17, 40, 72},
@@ -137,11 +146,16 @@ static inline int check_matmuls(void)
         size_t block = sp_dtype_get((sp_dtype)t)->block;
         for (size_t i = 0; i < 9; i++) {
             size_t n = lengths[block == 1 ? 0 : block == 32 ? 1 : 2][i] * block;
-            bad += check_matmul_case((sp_dtype)t, n, FILL_RANDOM, i % 3 ? 5 * i : 0, 0, n < 1024 ? 2 : 5);
-            if (t == SP_DTYPE_F8_E4M3) bad += check_matmul_case((sp_dtype)t, n, FILL_RANDOM, i, 1, 3);
+            matmul_case c = make_matmul_case((sp_dtype)t, n, FILL_RANDOM, i % 3 ? 5 * i : 0, 0);
+            bad += check_matmul_case(tables, n_tables, c, n < 1024 ? 2 : 5);
+            if (t != SP_DTYPE_F8_E4M3) continue;
+            c = make_matmul_case((sp_dtype)t, n, FILL_RANDOM, i, 1);
+            bad += check_matmul_case(tables, n_tables, c, 3);
         }
-        for (int how = FILL_ONES; how < FILL_COUNT; how++)
-            bad += check_matmul_case((sp_dtype)t, 768, (fill)how, 0, 0, 7);
+        for (int how = FILL_ONES; how < FILL_COUNT; how++) {
+            matmul_case c = make_matmul_case((sp_dtype)t, 768, (fill)how, 0, 0);
+            bad += check_matmul_case(tables, n_tables, c, 7);
+        }
     }
     return bad;
 }
