@@ -118,6 +118,7 @@ static void build_x86(void)
         fill_avx2(&tables[SP_ISA_AVX512], "avx512");
         if (present[SP_ISA_AVXVNNI]) sp_fill_matmul_avxvnni(&tables[SP_ISA_AVX512]);
         sp_fill_quant_avx512(&tables[SP_ISA_AVX512]);
+        sp_fill_float_matmul_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_attend_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_gemm_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_train_avx512(&tables[SP_ISA_AVX512]);

@@ -93,6 +93,39 @@ static int check_short_floats(const sp_kernels *k)
     return bad + report(count_diffs(256, a, b), k, "unpack", "all f8_e4m3", 256);
 }
 
+/* The same codes as weights: a row holds one of them and zeros, and meets ones. */
+static int check_short_products(const sp_kernels *k, sp_dtype dtype, int n_codes, int64_t n_x)
+{
+    enum { N = 64, MOST_X = 13 };
+    const sp_kernels *s = sp_kernels_for(SP_ISA_SCALAR);
+    static float x[MOST_X * N], a[MOST_X * 65536], b[MOST_X * 65536];
+    size_t bytes = sp_dtype_row_bytes(dtype, N), element = bytes / N;
+    guarded w = map_guarded((size_t)n_codes * bytes, 0);
+    memset(w.data, 0, (size_t)n_codes * bytes);
+    for (int i = 0; i < n_codes; i++)
+        memcpy(w.data + (size_t)i * bytes + (size_t)(i % N) * element, &i, element);
+    for (int i = 0; i < MOST_X * N; i++) x[i] = 1.0f;
+    sp_matmul m = {N, w.data, bytes, n_codes, x, sizeof(float) * N, n_x, a, n_codes, NULL, 0};
+    k->matmul[dtype](&m);
+    m.y = b;
+    s->matmul[dtype](&m);
+    unmap_guarded(&w);
+    return report(count_diffs((size_t)n_codes * (size_t)n_x, a, b), k, "products of all codes",
+                  sp_dtype_get(dtype)->name, N);
+}
+
+static int check_all_short_products(const sp_kernels *k)
+{
+    static const int64_t n_x[] = {1, 3, 13}; /* one row, few, many */
+    int bad = 0;
+    for (int i = 0; i < 3; i++) {
+        bad += check_short_products(k, SP_DTYPE_F16, 65536, n_x[i]);
+        bad += check_short_products(k, SP_DTYPE_BF16, 65536, n_x[i]);
+        bad += check_short_products(k, SP_DTYPE_F8_E4M3, 256, n_x[i]);
+    }
+    return bad;
+}
+
 static int check_vectors(const sp_kernels *k, size_t n, fill how)
 {
     const sp_kernels *s = sp_kernels_for(SP_ISA_SCALAR);
@@ -198,7 +231,8 @@ static int check_isa(sp_isa isa)
         printf("instruction set %d: not on this machine, skipped\n", (int)isa);
         return 0;
     }
-    return check_dtypes(k) + check_short_floats(k) + check_all_vectors(k) + check_exp(k);
+    return check_dtypes(k) + check_short_floats(k) + check_all_short_products(k) + check_all_vectors(k) +
+           check_exp(k);
 }
 
 /* sp_expf against double precision, in units of the last place of a normal result. */
