@@ -21,11 +21,15 @@ typedef struct sp_tile_config {
 
 #include "amx_emulated.h"
 
+#define SP_HAS_TILES 1
+
 #define sp_fill_matmul_amx sp_fill_matmul_amx_emulated /* in kernel_rows.h too */
 
-#elif defined(__AMX_INT8__)
+#elif defined(__AMX_INT8__) || defined(__AMXINT8__) /* gcc's name; clang's of old */
 
 #include <immintrin.h>
+
+#define SP_HAS_TILES 1
 
 /* Loads are volatile to gcc but do not count as reading memory: stores before them must be done by then. */
 #define tile_load(tile, p, stride)                                                                           \

@@ -19,7 +19,7 @@
 
 #include "tensor/panel_avx512.h"
 
-#if defined(SP_AMX_EMULATED) || defined(__AMX_INT8__)
+#if defined(SP_HAS_TILES)
 
 enum { TILE_ROWS = 16 };
 
