@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread pool: a job is published by setting `n_left`, the units that nobody has taken yet, and whoever takes
- * the last ones ends it. Invariants: (1) a thread reads a job's fields only while it holds units of that job,
- * which it takes by lowering `n_left`; (2) the caller leaves sp_pool_run only when `n_open` is 0: all units are
- * done, and no thread reads the fields any more. So a worker that sleeps through a job delays nobody, and one
+/* The thread pool: a job's units are laid out as one share per thread, stretches that follow each other, and whoever
+ * finishes the last ones ends it. A thread takes from its own share's front, so that what it reads goes on where it
+ * stopped, and when that is empty from the ends of others'. Invariants: (1) a thread reads a job's fields only while it
+ * holds units of that job, which it takes out of a share; (2) the caller leaves sp_pool_run only when `n_open` is 0: all
+ * units are done, and no thread reads the fields any more. So a worker that sleeps through a job delays nobody, and one
  * that was late takes units of the next job instead. Start at sp_pool_run(). */
 #include "base/pool.h"
 
@@ -19,7 +20,7 @@
 /* A worker that ran for less than half of this time has been taken off its processor. */
 #define STALL_NS 50000
 #define STALL_SLEEP_NS 1000000 /* between later looks */
-/* A chunk is this part of an equal share of what is left: few trips to the counter, small chunks at the end. */
+/* A chunk is this part of what is left of a share: few trips to it, small chunks at the end. */
 #define SHARE_PARTS 2
 
 typedef struct worker {
@@ -34,11 +35,18 @@ typedef struct worker {
     int64_t run_ns;       /* the caller's note of its running time */
 } worker;
 
+/* Units that nobody has taken yet: [low half, high half). */
+typedef struct share {
+    _Atomic uint64_t units;
+    char apart[56];
+} share;
+
 struct sp_pool {
     int n_threads; /* including the caller */
     int n_started;
     int caller_cpu;  /* the processor that is no worker's home; negative: there are no homes */
     worker *workers; /* (n_threads), the first unused */
+    share *shares;   /* (n_threads) */
     sp_place place;
     pthread_mutex_t mutex;
     pthread_cond_t work_ready;
@@ -48,9 +56,9 @@ struct sp_pool {
     void *ctx;
     size_t n;
     size_t grain;
-    size_t n_units; /* stretches of `grain` items */
-    char apart[64]; /* what threads spin on shares no cache line with the fields above */
-    _Atomic size_t n_left;
+    size_t n_units;        /* stretches of `grain` items */
+    char apart[64];        /* what threads spin on shares no cache line with the fields above */
+    _Atomic size_t n_left; /* in the shares, about */
     _Atomic bool quit;
     _Atomic int n_asleep;
     char apart_too[64];
@@ -74,19 +82,49 @@ static int64_t read_ns(clockid_t clock)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Take units of the current job; their number, 0 when none are left. */
-static size_t take_units(sp_pool *pool, size_t *begin, size_t *end)
+static uint64_t pack_units(size_t first, size_t end)
 {
-    size_t left = atomic_load_explicit(&pool->n_left, memory_order_relaxed), take;
+    return (uint64_t)first | (uint64_t)end << 32;
+}
+
+/* The caller has the first share that is not empty. `n_left` comes first, so that it is never below what is there. */
+static void lay_shares(sp_pool *pool)
+{
+    size_t n = pool->n_units, n_threads = (size_t)pool->n_threads, first = 0;
+    atomic_store(&pool->n_left, n);
+    for (size_t i = 0; i < n_threads; i++) {
+        size_t end = (n * (i + 1) + n_threads - 1) / n_threads;
+        atomic_store_explicit(&pool->shares[i].units, pack_units(first, end), memory_order_release);
+        first = end;
+    }
+}
+
+/* Take units from the front or the end of a share; their number, 0 when it is empty. */
+static size_t take_from(sp_pool *pool, int owner, bool front, size_t *begin, size_t *end)
+{
+    _Atomic uint64_t *units = &pool->shares[owner].units;
+    uint64_t now = atomic_load_explicit(units, memory_order_relaxed), rest;
+    size_t first, last, take;
     do {
-        if (left == 0) return 0;
-        take = left / (SHARE_PARTS * (size_t)pool->n_threads);
-        if (take == 0) take = 1;
-    } while (!atomic_compare_exchange_weak_explicit(&pool->n_left, &left, left - take, memory_order_acquire,
+        first = (size_t)(now & UINT32_MAX);
+        last = (size_t)(now >> 32);
+        if (first >= last) return 0;
+        take = (last - first - 1) / SHARE_PARTS + 1;
+        rest = front ? pack_units(first + take, last) : pack_units(first, last - take);
+    } while (!atomic_compare_exchange_weak_explicit(units, &now, rest, memory_order_acquire,
                                                     memory_order_relaxed));
-    size_t first = pool->n_units - left;
+    atomic_fetch_sub_explicit(&pool->n_left, take, memory_order_relaxed);
+    if (!front) first = last - take;
     *begin = first * pool->grain;
-    *end = left == take ? pool->n : (first + take) * pool->grain;
+    *end = first + take == pool->n_units ? pool->n : (first + take) * pool->grain;
+    return take;
+}
+
+static size_t take_units(sp_pool *pool, int thread, size_t *begin, size_t *end)
+{
+    size_t take = take_from(pool, thread, true, begin, end);
+    for (int i = 1; take == 0 && i < pool->n_threads && atomic_load(&pool->n_left) != 0; i++)
+        take = take_from(pool, (thread + i) % pool->n_threads, false, begin, end);
     return take;
 }
 
@@ -94,7 +132,7 @@ static size_t take_units(sp_pool *pool, size_t *begin, size_t *end)
 static size_t run_units(sp_pool *pool, int thread)
 {
     size_t begin, end, take, n_done = 0;
-    while ((take = take_units(pool, &begin, &end)) > 0) {
+    while ((take = take_units(pool, thread, &begin, &end)) > 0) {
         pool->fn(pool->ctx, begin, end, thread);
         n_done += take;
     }
@@ -258,6 +296,7 @@ void sp_pool_run(sp_pool *pool, size_t n, size_t grain, sp_pool_fn fn, void *ctx
 {
     if (n == 0) return;
     if (grain == 0) grain = 1;
+    if ((n - 1) / grain >= UINT32_MAX) grain *= n / grain / UINT32_MAX + 1; /* shares count in 32 bits */
     if (!pool || pool->n_threads == 1 || n <= grain) {
         fn(ctx, 0, n, 0);
         return;
@@ -269,7 +308,7 @@ void sp_pool_run(sp_pool *pool, size_t n, size_t grain, sp_pool_fn fn, void *ctx
     pool->grain = grain;
     pool->n_units = (n - 1) / grain + 1;
     atomic_store_explicit(&pool->n_open, pool->n_units, memory_order_relaxed);
-    atomic_store(&pool->n_left, pool->n_units);
+    lay_shares(pool);
     wake_workers(pool);
     size_t n_done = run_units(pool, 0);
     if (atomic_fetch_sub(&pool->n_open, n_done) != n_done) await_workers(pool);
@@ -357,9 +396,12 @@ sp_status sp_pool_create(sp_pool **out, int n_threads, sp_error *err)
     pthread_cond_init(&pool->work_done, NULL);
     sp_place_read(&pool->place);
     pool->workers = sp_calloc((size_t)n_threads, sizeof *pool->workers);
-    sp_status status = pool->workers
-                           ? start_workers(pool, err)
-                           : sp_fail_nomem(err, "thread pool", (uint64_t)n_threads * sizeof *pool->workers);
+    pool->shares = sp_calloc((size_t)n_threads, sizeof *pool->shares);
+    sp_status status =
+        pool->workers && pool->shares
+            ? start_workers(pool, err)
+            : sp_fail_nomem(err, "thread pool",
+                            (uint64_t)n_threads * (sizeof *pool->workers + sizeof *pool->shares));
     if (status != SP_OK) {
         sp_pool_destroy(pool);
         return status;
@@ -380,6 +422,7 @@ void sp_pool_destroy(sp_pool *pool)
     pthread_cond_destroy(&pool->work_done);
     pthread_mutex_destroy(&pool->mutex);
     sp_free(pool->workers);
+    sp_free(pool->shares);
     sp_free(pool);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Thread pool. Work is split into chunks that idle threads take from a shared counter, large ones first, so a
- * busy core slows only the chunk it holds; a worker that the system has taken off its core in the middle of a
+/* Thread pool. Each thread has a stretch of the items, of which it takes chunks in order, large ones first, so that
+ * memory is read where it stopped; one that is done helps at the end of others' stretches, so a busy core slows only
+ * the chunk it holds; a worker that the system has taken off its core in the middle of a
  * chunk is moved to the caller's core. Workers spin briefly after a job, then sleep. A function must compute
  * each item independently of the split (design: one answer). */
 #ifndef SP_BASE_POOL_H

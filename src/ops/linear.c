@@ -51,9 +51,9 @@ bool sp_linear_prepare(sp_ops *ops, const sp_tensor *x, sp_act act, sp_act_rows 
     return true;
 }
 
-/* Rows begin .. end - 1 of w times x. */
+/* Rows begin .. end - 1 of w times x. next: as in sp_matmul. */
 static void multiply_matrix(const sp_linear_product *p, const sp_tensor *w, sp_act_rows x, float *y,
-                            int64_t begin, int64_t end)
+                            int64_t begin, int64_t end, const void *next)
 {
     sp_matmul m = {(size_t)sp_tensor_cols(w),
                    sp_tensor_row(w, p->w_row + begin),
@@ -65,14 +65,16 @@ static void multiply_matrix(const sp_linear_product *p, const sp_tensor *w, sp_a
                    y + begin,
                    p->y_stride,
                    w->scale,
-                   p->w_row + begin};
+                   p->w_row + begin,
+                   next};
     p->kernels->matmul[w->dtype](&m);
 }
 
-static void multiply_rows(const sp_linear_product *p, int64_t begin, int64_t end)
+static void multiply_rows(const sp_linear_product *p, int64_t begin, int64_t end, const void *next)
 {
-    multiply_matrix(p, p->w, p->x, p->y, begin, end);
-    if (p->up) multiply_matrix(p, p->up, p->x_up, p->u, begin, end);
+    const void *up = p->up ? sp_tensor_row(p->up, p->w_row + begin) : next;
+    multiply_matrix(p, p->w, p->x, p->y, begin, end, up);
+    if (p->up) multiply_matrix(p, p->up, p->x_up, p->u, begin, end, next);
     for (int64_t t = 0; t < p->n_x && (p->bias || p->up); t++) {
         float *y = p->y + t * p->y_stride + begin;
         if (p->bias) p->kernels->add((size_t)(end - begin), p->bias + begin, y);
@@ -85,17 +87,30 @@ static int64_t count_chunks(const sp_linear_product *p)
     return (p->n_out + CHUNK_ROWS - 1) / CHUNK_ROWS;
 }
 
+typedef struct chunk_job {
+    const sp_linear_product *products, *end;
+} chunk_job;
+
+/* Where the chunk after the first n of a product begins; a thread's chunks mostly follow each other. */
+static const void *next_chunk(const chunk_job *job, const sp_linear_product *p, int64_t n)
+{
+    if (n < count_chunks(p)) return sp_tensor_row(p->w, p->w_row + n * CHUNK_ROWS);
+    return p + 1 < job->end ? sp_tensor_row(p[1].w, p[1].w_row) : NULL;
+}
+
 /* Item i is the i-th chunk of weight rows, one product after the other. */
 static void multiply_chunks(void *ctx, size_t begin, size_t end, int thread)
 {
     (void)thread;
-    const sp_linear_product *p = ctx;
+    const chunk_job *job = ctx;
+    const sp_linear_product *p = job->products;
     int64_t first = 0;
     for (int64_t i = (int64_t)begin; i < (int64_t)end;) {
         while (i >= first + count_chunks(p)) first += count_chunks(p++);
         int64_t stop = first + count_chunks(p) < (int64_t)end ? first + count_chunks(p) : (int64_t)end;
         int64_t last = (stop - first) * CHUNK_ROWS;
-        multiply_rows(p, (i - first) * CHUNK_ROWS, last < p->n_out ? last : p->n_out);
+        multiply_rows(p, (i - first) * CHUNK_ROWS, last < p->n_out ? last : p->n_out,
+                      next_chunk(job, p, stop - first));
         i = stop;
     }
 }
@@ -153,8 +168,9 @@ static void run_chunks(sp_ops *ops, sp_linear_product *products, int64_t n_produ
         work += p->n_x * p->n_out * sp_tensor_cols(p->w) * (p->up ? 2 : 1);
     }
     if (n_chunks == 0) return;
+    chunk_job job = {products, products + n_products};
     sp_pool_run(ops->pool, (size_t)n_chunks, (size_t)(CHUNK_WORK / (work / n_chunks + 1) + 1),
-                multiply_chunks, products);
+                multiply_chunks, &job);
 }
 
 void sp_linear_run(sp_ops *ops, sp_linear_product *products, int64_t n_products)

@@ -57,16 +57,21 @@ typedef struct sixteen {
     ahead ahead;
 } sixteen;
 
+/* What is read after the sixteen rows from `row` on; NULL: not known. */
+INLINE const uint8_t *next_sixteen(const sp_matmul *m, int64_t row)
+{
+    const uint8_t *w = m->w;
+    return row + 16 < m->n_rows ? w + (size_t)(row + 16) * m->w_stride : m->next;
+}
+
 /* The first activation rows to meet them ask for the next sixteen. */
 INLINE sixteen begin_sixteen(const sp_matmul *m, int64_t row, bool fetch)
 {
-    const uint8_t *w = m->w;
+    const uint8_t *w = (const uint8_t *)m->w + (size_t)row * m->w_stride;
+    const uint8_t *next = fetch ? next_sixteen(m, row) : NULL;
     int64_t left = m->n_rows - row;
-    const uint8_t *end = w + (size_t)m->n_rows * m->w_stride, *next = w + (size_t)(row + 16) * m->w_stride;
-    return (sixteen){w + (size_t)row * m->w_stride,
-                     m->w_stride,
-                     left < 16 ? left : 16,
-                     {fetch && next < end ? next : end - 1, end - 1}};
+    return (sixteen){
+        w, m->w_stride, left < 16 ? left : 16, {next ? next : w, next ? next + 16 * m->w_stride : w}};
 }
 
 INLINE void store_sums(const sp_matmul *m, int64_t row, int64_t n_rows, int64_t first, int n_x,

@@ -31,6 +31,8 @@ typedef struct sp_matmul {
      * row is row `first`. Each 128 columns are summed by themselves, times their scale, added in order. NULL: 1. */
     const float *scale;
     int64_t first;
+    const void
+        *next; /* weight rows that are probably read after these, to be asked for ahead; NULL: not known */
 } sp_matmul;
 
 typedef void (*sp_matmul_fn)(const sp_matmul *m);

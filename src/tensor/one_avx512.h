@@ -47,6 +47,58 @@ INLINE __m512i add_neighbours(__m512i a, __m512i b)
     return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
+/* Sixteen rows are read side by side, but asked for in the order of addresses, which is what memory gives most for; what
+ * is asked for should still be in a core's nearest cache when it is read. So long rows are walked in spans. */
+#define SP_NEAR_BYTES 24576 /* of sixteen rows that are one span */
+#define SP_SPAN_BYTES 1088  /* of a row, else */
+
+/* Blocks of a span. */
+INLINE size_t span_blocks(size_t n_blocks, size_t block_bytes)
+{
+    size_t most = SP_SPAN_BYTES / block_bytes;
+    if (16 * n_blocks * block_bytes <= SP_NEAR_BYTES) return n_blocks;
+    return (n_blocks - 1) / ((n_blocks - 1) / most + 1) + 1;
+}
+
+/* A span of sixteen rows that is asked for line by line. */
+typedef struct fetched {
+    const uint8_t *next, *end; /* of the row at hand */
+    size_t stride, bytes;
+    int n_rows; /* left */
+} fetched;
+
+INLINE const uint8_t *line_of(const uint8_t *w)
+{
+    return w - ((uintptr_t)w & 63);
+}
+
+/* w: NULL: nothing. Whole rows, which follow each other, are one long row. */
+INLINE fetched begin_fetch(const uint8_t *w, size_t stride, size_t bytes, bool whole)
+{
+    if (!w) return (fetched){NULL, NULL, 0, 0, 0};
+    if (whole) return (fetched){line_of(w), w + 16 * stride, 0, 0, 1};
+    return (fetched){line_of(w), w + bytes, stride, bytes, 16};
+}
+
+INLINE void fetch_span(fetched *f, int n)
+{
+    for (; n > 0 && f->n_rows > 0; n--) {
+        _mm_prefetch((const char *)f->next, _MM_HINT_T0);
+        f->next += 64;
+        if (f->next < f->end) continue;
+        f->next = line_of(f->end + f->stride - f->bytes);
+        f->end += f->stride;
+        f->n_rows--;
+    }
+}
+
+/* Lines to ask for with each block, so that the span is complete when the next begins. */
+INLINE int span_lines(size_t span, size_t block_bytes, bool whole)
+{
+    if (whole) return (int)(16 * block_bytes / 64 + 1);
+    return (int)(16 * (span * block_bytes / 64 + 2) / span + 1);
+}
+
 /* Asks for as many bytes as are read at w, further on in the order of addresses: so far that two cores get what memory
  * has (4 KiB bounded them at 43 GB/s). A prefetch never faults, so the end of a matrix needs no care. */
 INLINE void fetch_next(const uint8_t *w, size_t n_bytes)

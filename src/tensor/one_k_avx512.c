@@ -267,25 +267,38 @@ INLINE __m512 add_one(const format_one *f, const uint8_t *w, size_t stride, cons
     return _mm512_fnmadd_ps(_mm512_mul_ps(high_half(ds), dx), _mm512_cvtepi32_ps(sum), y);
 }
 
+/* y + blocks [first, end) of sixteen rows, while what comes next is asked for. */
+INLINE __m512 add_span(const format_one *f, const sixteen *g, const sp_act_q8k *a, size_t first, size_t end,
+                       fetched next, int lines, __m512 y)
+{
+    uint8_t copy[16][SP_MAX_SPAN];
+    for (size_t i = first; i < end; i++) {
+        const uint8_t *w = g->w + i * (size_t)f->bytes;
+        size_t stride = g->stride;
+        if (g->n_rows < 16) {
+            copy_rows(w, stride, g->n_rows, (size_t)f->bytes, copy);
+            w = copy[0];
+            stride = SP_MAX_SPAN;
+        }
+        fetch_span(&next, lines);
+        one_block x = load_block(f, a + i);
+        y = add_one(f, w, stride, &x, y);
+    }
+    return y;
+}
+
 INLINE void multiply_one(const format_one *f, const sp_matmul *m)
 {
-    const int lines = 16 * f->bytes / 64 + 1;
-    uint8_t copy[16][SP_MAX_SPAN];
+    const size_t bytes = (size_t)f->bytes, n_blocks = m->n / 256, span = span_blocks(n_blocks, bytes);
+    const bool whole = span == n_blocks;
+    const int lines = span_lines(span, bytes, whole);
     for (int64_t row = 0; row < m->n_rows; row += 16) {
-        sixteen g = begin_sixteen(m, row, true);
-        const sp_act_q8k *a = m->x;
+        sixteen g = begin_sixteen(m, row, false);
         __m512 y = _mm512_setzero_ps();
-        for (size_t i = 0; i < m->n / 256; i++, g.w += f->bytes) {
-            const uint8_t *w = g.w;
-            size_t stride = g.stride;
-            if (g.n_rows < 16) {
-                copy_rows(w, stride, g.n_rows, (size_t)f->bytes, copy);
-                w = copy[0];
-                stride = SP_MAX_SPAN;
-            }
-            fetch_lines(&g.ahead, lines);
-            one_block x = load_block(f, a + i);
-            y = add_one(f, w, stride, &x, y);
+        for (size_t first = 0; first < n_blocks; first += span) {
+            size_t end = first + span < n_blocks ? first + span : n_blocks;
+            const uint8_t *next = end < n_blocks ? g.w + end * bytes : next_sixteen(m, row);
+            y = add_span(f, &g, m->x, first, end, begin_fetch(next, g.stride, span * bytes, whole), lines, y);
         }
         store_sums(m, row, g.n_rows, 0, 1, &y);
     }

@@ -18,7 +18,7 @@
 static float dot_of(const sp_kernels *k, sp_dtype dtype, size_t n, const void *w, const void *x)
 {
     float y = 0;
-    sp_matmul m = {n, w, 0, 1, x, 0, 1, &y, 1, NULL, 0};
+    sp_matmul m = {n, w, 0, 1, x, 0, 1, &y, 1, NULL, 0, NULL};
     k->matmul[dtype](&m);
     return y;
 }
@@ -105,7 +105,7 @@ static int check_short_products(const sp_kernels *k, sp_dtype dtype, int n_codes
     for (int i = 0; i < n_codes; i++)
         memcpy(w.data + (size_t)i * bytes + (size_t)(i % N) * element, &i, element);
     for (int i = 0; i < MOST_X * N; i++) x[i] = 1.0f;
-    sp_matmul m = {N, w.data, bytes, n_codes, x, sizeof(float) * N, n_x, a, n_codes, NULL, 0};
+    sp_matmul m = {N, w.data, bytes, n_codes, x, sizeof(float) * N, n_x, a, n_codes, NULL, 0, NULL};
     k->matmul[dtype](&m);
     m.y = b;
     s->matmul[dtype](&m);
