@@ -109,8 +109,11 @@ static void on_ready(void *ctx, const char *host, int port)
     const serving *s = ctx;
     const char *scheme = s->args->tls_cert ? "https" : "http";
     bool wide = strchr(host, ':') != NULL;
-    fprintf(stderr, "sputnik: %s answers at %s://%s%s%s:%d/\n", s->server.name, scheme, wide ? "[" : "", host,
-            wide ? "]" : "", port);
+    if (port == 0)
+        fprintf(stderr, "sputnik: %s answers at %s\n", s->server.name, host);
+    else
+        fprintf(stderr, "sputnik: %s answers at %s://%s%s%s:%d/\n", s->server.name, scheme, wide ? "[" : "",
+                host, wide ? "]" : "", port);
     sp_host_notify("READY=1");
 }
 
@@ -173,7 +176,6 @@ static sp_status fill_options(serving *s, sp_error *err)
     uint64_t max_body = 0;
     o->host = args->host;
     o->port = (int)args->port;
-    o->listen_fd = sp_host_socket();
     o->model_name = args->api_name;
     o->aliases = args->alias.items;
     o->n_aliases = args->alias.n;
@@ -197,6 +199,7 @@ static sp_status fill_options(serving *s, sp_error *err)
     o->ready = on_ready;
     o->stopping = on_stopping;
     o->ctx = s;
+    SP_TRY(sp_host_socket(&o->listen_fd, err));
     SP_TRY(parse_size(&max_body, "max-body", args->max_body, err));
     o->max_body_bytes = (size_t)max_body;
     SP_TRY(parse_price(&o->price, args->price, thinks(s->server.format), err));

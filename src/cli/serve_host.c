@@ -14,7 +14,7 @@
 
 #define FIRST_FD 3
 
-int sp_host_socket(void)
+sp_status sp_host_socket(int *fd, sp_error *err)
 {
     int64_t pid = 0, n = 0;
     const char *pid_text = getenv("LISTEN_PID"), *n_text = getenv("LISTEN_FDS");
@@ -22,11 +22,23 @@ int sp_host_socket(void)
                 pid == (int64_t)getpid() && n >= 1;
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
-    if (!ours) return -1;
+    unsetenv("LISTEN_FDNAMES");
+    *fd = -1;
+    if (!ours) return SP_OK;
+    if (n > 1) /* clients of the others would wait for ever */
+        return sp_fail(err, SP_E_ARGUMENT,
+                       "the service manager gives %lld sockets, one is supported: leave a single Listen line",
+                       (long long)n);
+    int listens = 0, flags = fcntl(FIRST_FD, F_GETFL);
+    socklen_t len = sizeof listens;
+    if (getsockopt(FIRST_FD, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens)
+        return sp_fail(
+            err, SP_E_ARGUMENT,
+            "what the service manager gives is no listening stream socket (ListenStream=, Accept=no)");
     fcntl(FIRST_FD, F_SETFD, FD_CLOEXEC);
-    int flags = fcntl(FIRST_FD, F_GETFL);
     if (flags >= 0) fcntl(FIRST_FD, F_SETFL, flags | O_NONBLOCK);
-    return FIRST_FD;
+    *fd = FIRST_FD;
+    return SP_OK;
 }
 
 void sp_host_notify(const char *state)

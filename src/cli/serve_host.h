@@ -5,8 +5,8 @@
 
 #include "cli/cli.h"
 
-/* The socket that the service manager has bound for us, -1 if there is none. */
-int sp_host_socket(void);
+/* *fd: the socket that the service manager has bound for us, -1 if there is none. SP_E_ARGUMENT: several, or of another kind. */
+sp_status sp_host_socket(int *fd, sp_error *err);
 
 /* Tell the service manager, if there is one: "READY=1", "STOPPING=1". */
 void sp_host_notify(const char *state);

@@ -12,15 +12,22 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define POLL_NS 50000000
 
 /* --- the socket ----------------------------------------------------------------------------------------- */
+
+typedef struct listener {
+    int fd, port; /* port 0: it has none */
+    char host[256];
+} listener;
 
 static bool is_loopback(const struct sockaddr_storage *address)
 {
@@ -31,6 +38,23 @@ static bool is_loopback(const struct sockaddr_storage *address)
            IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
+/* As users write it: of a socket that was given, where it really listens. */
+static void name_address(char *text, size_t cap, const sp_server_options *o,
+                         const struct sockaddr_storage *address, socklen_t len)
+{
+    snprintf(text, cap, "%s", o->host);
+    if (o->listen_fd < 0) return;
+    if (address->ss_family == AF_UNIX) {
+        const char *path = ((const struct sockaddr_un *)address)->sun_path;
+        int n = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
+        bool is_abstract = n > 1 && !path[0];
+        snprintf(text, cap, "unix:%s%.*s", is_abstract ? "@" : "", n > 0 ? n - is_abstract : 0,
+                 path + is_abstract);
+    } else {
+        getnameinfo((const struct sockaddr *)address, len, text, (socklen_t)cap, NULL, 0, NI_NUMERICHOST);
+    }
+}
+
 static int port_of(const struct sockaddr_storage *address)
 {
     if (address->ss_family == AF_INET) return ntohs(((const struct sockaddr_in *)address)->sin_port);
@@ -39,14 +63,14 @@ static int port_of(const struct sockaddr_storage *address)
 }
 
 static sp_status check_reach(const sp_server_options *o, const struct sockaddr_storage *address,
-                             sp_error *err)
+                             const char *name, sp_error *err)
 {
     if (is_loopback(address) || o->need_keys || o->insecure) return SP_OK;
     return sp_fail(
         err, SP_E_ARGUMENT,
         "address %s can be reached from other machines, and no API keys are demanded: give --keys FILE, or "
         "--insecure if everybody who reaches it may use it",
-        o->host ? o->host : "given");
+        name);
 }
 
 static sp_status bind_one(int *fd, const struct addrinfo *info, const sp_server_options *o, sp_error *err)
@@ -55,7 +79,7 @@ static sp_status bind_one(int *fd, const struct addrinfo *info, const sp_server_
     int one = 1;
     memset(&address, 0, sizeof address);
     memcpy(&address, info->ai_addr, info->ai_addrlen);
-    SP_TRY(check_reach(o, &address, err));
+    SP_TRY(check_reach(o, &address, o->host, err));
     *fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*fd < 0) return sp_fail(err, SP_E_IO, "socket: %s", strerror(errno));
     setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -83,20 +107,23 @@ static sp_status open_socket(int *fd, const sp_server_options *o, sp_error *err)
     return status;
 }
 
-/* The given socket or a new one; *port is where it listens. */
-static sp_status take_socket(int *fd, int *port, const sp_server_options *o, sp_error *err)
+/* The given socket or a new one, and where it listens. */
+static sp_status take_socket(listener *out, const sp_server_options *o, sp_error *err)
 {
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
     sp_status status = SP_OK;
-    *fd = o->listen_fd;
-    if (*fd < 0) SP_TRY(open_socket(fd, o, err));
-    if (getsockname(*fd, (struct sockaddr *)&address, &len) != 0)
+    memset(&address, 0, sizeof address);
+    out->fd = o->listen_fd;
+    if (out->fd < 0) SP_TRY(open_socket(&out->fd, o, err));
+    if (getsockname(out->fd, (struct sockaddr *)&address, &len) != 0) {
         status = sp_fail(err, SP_E_IO, "listening socket: %s", strerror(errno));
-    else
-        status = check_reach(o, &address, err);
-    *port = status == SP_OK ? port_of(&address) : 0;
-    if (status != SP_OK && o->listen_fd < 0) close(*fd);
+    } else {
+        name_address(out->host, sizeof out->host, o, &address, len);
+        out->port = port_of(&address);
+        status = check_reach(o, &address, out->host, err);
+    }
+    if (status != SP_OK && o->listen_fd < 0) close(out->fd);
     return status;
 }
 
@@ -158,16 +185,16 @@ sp_status sp_server_run(sp_server *server, const volatile int *stop, sp_error *e
 {
     const sp_server_options *o = &server->options;
     sp_http *http = NULL;
-    int fd = -1, port = 0;
+    listener at = {.fd = -1};
     SP_TRY(sp_http_check(err));
     server->started = time(NULL);
     server->is_stopping = false;
     if (server->model) name_model(server);
     server->ops = sp_ops_create();
     if (!server->ops) return sp_fail_nomem(err, "counters", 0);
-    sp_status status = take_socket(&fd, &port, o, err);
+    sp_status status = take_socket(&at, o, err);
     if (status == SP_OK) {
-        sp_http_options options = {.listen_fd = fd,
+        sp_http_options options = {.listen_fd = at.fd,
                                    .is_shared = o->listen_fd >= 0,
                                    .tls_cert = o->tls_cert,
                                    .tls_key = o->tls_key,
@@ -180,10 +207,10 @@ sp_status sp_server_run(sp_server *server, const volatile int *stop, sp_error *e
                                    .log = log_text,
                                    .ctx = server};
         status = sp_http_start(&http, &options, err);
-        if (status != SP_OK && o->listen_fd < 0) close(fd);
+        if (status != SP_OK && o->listen_fd < 0) close(at.fd);
     }
     if (status == SP_OK) {
-        if (o->ready) o->ready(o->ctx, o->host, port);
+        if (o->ready) o->ready(o->ctx, at.host, at.port);
         serve(server, http, stop);
         sp_http_stop(http);
     }

@@ -43,7 +43,7 @@ typedef struct sp_server_options {
     bool fixed_seed;              /* generate's seed for requests that give none; else a new one each time */
     /* One line of structured log (JSON, no newline). Any thread. */
     void (*log)(void *ctx, const char *line);
-    /* The socket is bound; later, no more connections are taken. */
+    /* The socket is bound (port 0: a local one, host is "unix:PATH"); later, no more connections are taken. */
     void (*ready)(void *ctx, const char *host, int port);
     void (*stopping)(void *ctx);
     void *ctx;

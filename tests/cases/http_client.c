@@ -8,7 +8,10 @@
  *     http_client PORT half PATH BODY                        stop sending after them; prints "closed" when the server closes
  *     http_client PORT hold N                                N silent connections, and the status of a request beside them
  *     http_client PORT body BYTES [chunked]                  a body of so many bytes to /v1/chat/completions; prints the status
- *     http_client PORT fuzz N SEED                           N malformed requests; prints how many of each status */
+ *     http_client PORT fuzz N SEED                           N malformed requests; prints how many of each status
+ *     http_client 0 pass ADDRESS N BACKLOG PROGRAM ARGS...   become the program, with N sockets of ADDRESS as systemd passes them;
+ *                                                            BACKLOG -1: they do not listen */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -277,6 +280,25 @@ static void run_fuzz(int n, uint64_t seed)
         if (counts[i]) printf("%d: %d\n", i, counts[i]);
 }
 
+static void run_pass(char **argv)
+{
+    struct sockaddr_in address = {0};
+    char pid[16];
+    address.sin_family = AF_INET;
+    inet_pton(AF_INET, argv[0], &address.sin_addr);
+    for (int i = 0; i < atoi(argv[1]); i++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) exit(1);
+        if (atoi(argv[2]) >= 0) listen(fd, atoi(argv[2]));
+        if (fd != 3 + i && (dup2(fd, 3 + i) < 0 || close(fd) != 0)) exit(1);
+    }
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    setenv("LISTEN_PID", pid, 1);
+    setenv("LISTEN_FDS", argv[1], 1);
+    execv(argv[3], argv + 3);
+    exit(1);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -302,6 +324,8 @@ int main(int argc, char **argv)
         run_body(atoll(argv[3]), argc > 4);
     } else if (strcmp(mode, "fuzz") == 0 && argc == 5) {
         run_fuzz(atoi(argv[3]), strtoull(argv[4], NULL, 10));
+    } else if (strcmp(mode, "pass") == 0 && argc >= 7) {
+        run_pass(argv + 3);
     } else {
         return 2;
     }

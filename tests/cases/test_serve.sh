@@ -10,11 +10,12 @@ if ! ${CC:-cc} -O1 -D_GNU_SOURCE -o "$tmp/client" tests/cases/http_client.c; the
 
 server=
 cleanup='[ -z "$server" ] || kill -9 $server 2> /dev/null'
-# start OPTIONS...: a server of its own; $port is where it listens
+# start OPTIONS...: a server of its own; $port is where it listens; $pass: what begins it
+pass=
 start() {
     last="serve $*"
     : > "$tmp/log"
-    "$SPUTNIK" serve --port 0 "$@" > "$tmp/serve.out" 2> "$tmp/log" &
+    $pass "$SPUTNIK" serve --port 0 "$@" > "$tmp/serve.out" 2> "$tmp/log" &
     server=$!
     port=
     for _ in $(seq 100); do
@@ -60,6 +61,23 @@ has_err 'options --tls-cert and --tls-key go together'
 run "$SPUTNIK" serve --port 0 --price 1/2
 expect_rc 2
 has_err 'option --price: found "1/2"'
+
+echo 'a socket from the service manager'
+pass="$tmp/client 0 pass 127.0.0.2 1 9"
+start
+pass=
+has_log="answers at http://127.0.0.2:$port/"
+grep -qF "$has_log" "$tmp/log" || fail "the log says not: $has_log"
+stop
+run "$tmp/client" 0 pass 0.0.0.0 1 9 "$SPUTNIK" serve
+expect_rc 2
+has_err 'address 0.0.0.0 can be reached from other machines'
+run "$tmp/client" 0 pass 127.0.0.1 2 9 "$SPUTNIK" serve
+expect_rc 2
+has_err 'the service manager gives 2 sockets, one is supported'
+run "$tmp/client" 0 pass 127.0.0.1 1 -1 "$SPUTNIK" serve
+expect_rc 2
+has_err 'no listening stream socket'
 
 echo 'health, metrics, a reply, its log line'
 start --alias deepseek-chat
