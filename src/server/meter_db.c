@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #define APPLICATION_ID 0x53704d74 /* "SpMt" */
@@ -171,13 +173,31 @@ static sp_status prepare(sp_meter *meter, sp_error *err)
     return SP_OK;
 }
 
-/* SQLite would let everybody read the file; its companions take its mode. */
+/* A store that root makes in a service's folder is for the service, which could not open it otherwise. */
+static sp_status give_to_folder(int fd, const char *path, sp_error *err)
+{
+    struct stat of_folder;
+    sp_buf folder = {NULL, 0, 0};
+    size_t n = (size_t)(sp_path_base(path) - path);
+    SP_TRY(n > 0 ? sp_buf_append(&folder, path, n, err) : sp_buf_puts(&folder, ".", err));
+    SP_TRY(sp_buf_append(&folder, "", 1, err));
+    bool failed = stat(folder.data, &of_folder) != 0 || fchown(fd, of_folder.st_uid, of_folder.st_gid) != 0;
+    sp_buf_clear(&folder);
+    return failed ? sp_fail_errno(err, "meter", path) : SP_OK;
+}
+
+/* SQLite would let everybody read the file; its companions take its mode and, when root makes them, its owner. */
 static sp_status make_private(const char *path, sp_error *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    sp_status status = SP_OK;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0 && geteuid() == 0)
+        status = give_to_folder(fd, path, err);
+    else if (fd < 0 && errno == EEXIST)
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return sp_fail_errno(err, "meter", path);
     close(fd);
-    return SP_OK;
+    return status;
 }
 
 sp_status sp_meter_open(sp_meter **out, const char *path, sp_error *err)

@@ -31,6 +31,12 @@ json_out
 has_out '"state":"good","requests_per_minute":60,"tokens_per_minute":0,"budget_usd":1.500000000,"spent_usd":0.000000000'
 lacks_out "$key"
 [ "$(stat -c %a "$store" 2> /dev/null || echo 600)" = 600 ] || fail 'the store is open to others'
+if [ "$(id -u)" -eq 0 ]; then # root makes keys for a service that runs as somebody else
+    mkdir "$tmp/service"
+    chown 4711:4712 "$tmp/service"
+    run "$SPUTNIK" keys add --store "$tmp/service/server.db"
+    [ "$(stat -c %u:%g:%a "$tmp/service/server.db")" = 4711:4712:600 ] || fail 'the store is not its service'"'"'s'
+fi
 
 run "$SPUTNIK" keys revoke "$id" --store "$store"
 expect_rc 0
