@@ -18,8 +18,11 @@ bool sp_api_check_length(const sp_server *server, size_t n_prompt, const char *p
 {
     int32_t n_ctx = server->scheduler ? sp_scheduler_context(server->scheduler) : INT32_MAX;
     if (n_prompt <= (size_t)n_ctx) return true;
-    return sp_fault_set(fault, 400, param, "context_length_exceeded",
-                        "the prompt has %zu tokens, but the context holds %d", n_prompt, (int)n_ctx);
+    /* agents shorten their conversation when they find the vendors' words: Anthropic's, then OpenAI's and DeepSeek's */
+    return sp_fault_set(
+        fault, 400, param, "context_length_exceeded",
+        "prompt is too long: %zu tokens > %d maximum. This model's maximum context length is %d tokens.",
+        n_prompt, (int)n_ctx, (int)n_ctx);
 }
 
 /* --- messages ------------------------------------------------------------------------------------------- */
