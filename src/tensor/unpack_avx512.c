@@ -278,13 +278,12 @@ ROWS_32(iq4_nl, sp_tiles_b32_avx512, 2)
     SET_ROW(k, dtype, type);                                                                                 \
     one_##type = sp_matmul_one_##type##_avx512
 
-/* Rows that do not fill a register's blocks are read faster side by side. */
-static void one_row_q8_0(const sp_matmul *m)
+static void rows_q8_0(const sp_matmul *m)
 {
-    if (m->n < 512)
-        narrow_q8_0(m);
+    if (m->n < SP_SHORT_Q8_0 && m->n_x <= SP_FEW)
+        sp_matmul_short_q8_0_avx512(m);
     else
-        sp_matmul_one_q8_0_avx512(m);
+        matmul_q8_0_avx512(m);
 }
 
 void sp_fill_quant_avx512(sp_kernels *k)
@@ -293,8 +292,8 @@ void sp_fill_quant_avx512(sp_kernels *k)
     SET_ROW_ONE(k, SP_DTYPE_Q4_1, q4_1);
     SET_ROW_ONE(k, SP_DTYPE_Q5_0, q5_0);
     SET_ROW_ONE(k, SP_DTYPE_Q5_1, q5_1);
-    SET_ROW(k, SP_DTYPE_Q8_0, q8_0);
-    one_q8_0 = one_row_q8_0;
+    SET_ROW_ONE(k, SP_DTYPE_Q8_0, q8_0);
+    k->matmul[SP_DTYPE_Q8_0] = rows_q8_0;
     SET_ROW_ONE(k, SP_DTYPE_IQ4_NL, iq4_nl);
     SET_ROW_ONE(k, SP_DTYPE_Q2_K, q2_k);
     SET_ROW_ONE(k, SP_DTYPE_Q3_K, q3_k);
