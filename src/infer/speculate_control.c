@@ -8,11 +8,13 @@
 #include <math.h>
 #include <string.h>
 
-/* A drafting pass is tried after so many plain ones, each time twice as many while it loses; a plain pass after
+/* Drafting passes are tried after so many plain ones, each time twice as many while it loses; a plain pass after
  * so many drafting ones, and half-way to it one with a draft more than seems best. A retry costs at most a few
  * passes' time, so below 1 % of what lies between. */
 #define FIRST_PATIENCE 32
 #define MOST_PATIENCE 1024
+/* Passes of a trial: the first finds weights and code cold that the next ones find in the cache. */
+#define TRIAL_PASSES 4
 #define PLAIN_EVERY 64
 /* Counts are halved at this number of trials: the recent text decides. */
 #define COUNT_CAP 64.0
@@ -172,13 +174,19 @@ sp_draft_choice sp_draft_choose(sp_draft_control *control, const sp_draft_offer 
     int64_t n_drafting = control->n_passes - control->last_plain;
     if (drafted.per_s > MIN_GAIN * plain.per_s) {
         control->patience = FIRST_PATIENCE;
+        control->n_trying = 0;
         if (n_drafting >= PLAIN_EVERY) return plain;
         return n_drafting == PLAIN_EVERY / 2 ? demand(drafted, offer, drafted.n + 1) : drafted;
     }
-    if (control->n_passes - control->last_drafted < control->patience) return plain;
-    if (control->patience < MOST_PATIENCE) control->patience *= 2;
-    control->last_drafted = control->n_passes;
-    return demand(drafted, offer, control->n_trials++ % 2 ? 2 : 1);
+    if (control->n_trying == 0) {
+        if (control->n_passes - control->last_drafted < control->patience) return plain;
+        if (control->patience < MOST_PATIENCE) control->patience *= 2;
+        control->last_drafted = control->n_passes;
+        control->n_trying = TRIAL_PASSES;
+        control->n_trials++;
+    }
+    control->n_trying--;
+    return demand(drafted, offer, control->n_trials % 2 ? 1 : 2);
 }
 
 bool sp_draft_is_worth(const sp_draft_control *control, int n_rows, double chance, double spend_s,

@@ -28,6 +28,7 @@ typedef struct sp_draft_control {
     sp_draft_count counts[SP_DRAFT_KINDS];
     int64_t n_passes, last_plain, last_drafted; /* passes so far; the last ones of each sort */
     int64_t patience, n_trials; /* plain passes before drafting is tried again; how often it was */
+    int n_trying;               /* passes of the trial under way that are left */
 } sp_draft_control;
 
 /* Drafts that could be evaluated: chance[i] that draft i comes true if those before it do. */
