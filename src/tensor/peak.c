@@ -19,6 +19,7 @@ static const sp_peak peaks[] = {
     {SP_PEAK_INT8, SP_ISA_AVX512, "maddubs + madd + add, 512 bits", SP_PEAK_SUMS * 128,
      sp_peak_maddubs_avx512},
     {SP_PEAK_INT8, SP_ISA_AVX512, "dpbusd, 512 bits", SP_PEAK_SUMS * 128, sp_peak_vnni_avx512},
+    {SP_PEAK_INT8, SP_ISA_AMX, "tdpbssd, full tiles", 4 * 16 * 16 * 64 * 2, sp_peak_tiles_amx},
     {SP_PEAK_FLOAT32, SP_ISA_AVX2, "fma, 256 bits", SP_PEAK_SUMS * 16, sp_peak_fma_avx2},
     {SP_PEAK_FLOAT32, SP_ISA_AVX512, "fma, 512 bits", SP_PEAK_SUMS * 32, sp_peak_fma_avx512},
 #elif defined(__aarch64__)

@@ -66,6 +66,7 @@ void sp_peak_vnni_avx2(int64_t n_rounds);
 void sp_peak_fma_avx512(int64_t n_rounds);
 void sp_peak_maddubs_avx512(int64_t n_rounds);
 void sp_peak_vnni_avx512(int64_t n_rounds);
+void sp_peak_tiles_amx(int64_t n_rounds);
 uint64_t sp_peak_read_avx2(const void *data, size_t n);
 uint64_t sp_peak_read_avx512(const void *data, size_t n);
 void sp_peak_fma_neon(int64_t n_rounds);
