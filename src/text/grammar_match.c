@@ -188,8 +188,7 @@ static bool takes_item(const sp_step_ctx *c, const sp_frame *top)
            sp_match_fits(c->m, item_node(top->of.alt, top->count), top->depth);
 }
 
-/* Counts beyond what bounds and first items tell apart are one. */
-static uint32_t count_item(const sp_alt *alt, uint32_t count)
+uint32_t sp_match_count_item(const sp_alt *alt, uint32_t count)
 {
     return alt->max == SP_GRAMMAR_NO_LIMIT && count >= alt->min && count >= alt->n_items ? count : count + 1;
 }
@@ -207,7 +206,7 @@ static void step_array(sp_step_ctx *c, const sp_frame *top, uint8_t byte)
     sp_frame rest = *top;
     rest.place = SP_AT_NEXT;
     rest.n_blanks = 0;
-    rest.count = count_item(alt, top->count);
+    rest.count = sp_match_count_item(alt, top->count);
     const sp_frame *parent = sp_match_save(c->m, &rest);
     if (!parent) return;
     sp_frame value = {
@@ -227,7 +226,12 @@ void sp_match_step(sp_step_ctx *c, const sp_frame *top, uint8_t byte)
     case SP_FRAME_STRING: step_string(c, top, byte); return;
     case SP_FRAME_NAME: sp_match_name(c, top, byte); return;
     case SP_FRAME_KEY: sp_match_key(c, top, byte); return;
-    case SP_FRAME_ARRAY: step_array(c, top, byte); return;
+    case SP_FRAME_ARRAY:
+        if (top->of.alt->n_classes)
+            sp_match_set(c, top, byte);
+        else
+            step_array(c, top, byte);
+        return;
     case SP_FRAME_OBJECT: sp_match_object(c, top, byte); return;
     }
 }

@@ -168,6 +168,44 @@ void sp_match_object(sp_step_ctx *c, const sp_frame *top, uint8_t byte)
     }
 }
 
+/* --- items that differ ---------------------------------------------------------------------------------- */
+
+/* As names, so that a text that stands there is not written again. */
+static void begin_item(sp_step_ctx *c, const sp_frame *array)
+{
+    const sp_alt *alt = array->of.alt;
+    sp_frame rest = *array;
+    rest.place = SP_AT_NEXT;
+    rest.n_blanks = 0;
+    rest.count = sp_match_count_item(alt, array->count);
+    const sp_frame *parent = sp_match_save(c->m, &rest);
+    sp_frame item = {.kind = SP_FRAME_KEY,
+                     .parent = parent,
+                     .depth = array->depth,
+                     .of.other = alt->classes,
+                     .start = c->len - 1,
+                     .fresh = !array->used};
+    item.state = sp_dfa_next(&c->m->grammar->dfas[alt->classes->dfa], SP_DFA_START, '"');
+    if (parent && item.state) sp_match_emit(c, &item);
+}
+
+void sp_match_set(sp_step_ctx *c, const sp_frame *top, uint8_t byte)
+{
+    static const sp_frame done = {.kind = SP_FRAME_DONE};
+    bool closes = top->count >= top->of.alt->min && top->place != SP_AT_MEMBER;
+    if ((top->place != SP_AT_NEXT || closes) && sp_match_blank(c, top, byte)) return;
+    if (byte == ']') {
+        if (closes) sp_match_emit(c, top->parent ? top->parent : &done);
+        return;
+    }
+    if (top->count >= top->of.alt->max || count_free(c, top, top->of.alt->classes) == 0) return;
+    if (byte == '"' && top->place != SP_AT_NEXT) begin_item(c, top);
+    if (byte != ',' || top->place != SP_AT_NEXT || top->n_blanks) return;
+    sp_frame next = *top;
+    next.place = SP_AT_MEMBER;
+    sp_match_emit(c, &next);
+}
+
 /* --- names ---------------------------------------------------------------------------------------------- */
 
 void sp_match_name(sp_step_ctx *c, const sp_frame *top, uint8_t byte)

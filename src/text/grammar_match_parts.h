@@ -22,7 +22,7 @@ typedef enum sp_frame_kind {
     SP_FRAME_DFA,    /* in a number, a constant or a string of a pattern */
     SP_FRAME_STRING, /* in any string */
     SP_FRAME_NAME,   /* in the name of a known property */
-    SP_FRAME_KEY,    /* in another name */
+    SP_FRAME_KEY,    /* in another name, or in an item that must differ from others */
     SP_FRAME_ARRAY,
     SP_FRAME_OBJECT
 } sp_frame_kind;
@@ -56,7 +56,7 @@ typedef struct sp_frame {
         const sp_alt_prop *prop;
         const sp_alt_class *other;
     } of;
-    const sp_used_key *used; /* OBJECT */
+    const sp_used_key *used; /* OBJECT; ARRAY whose items differ: those that are there */
     size_t start;            /* KEY: where it begins in the text */
 } sp_frame;
 
@@ -98,11 +98,15 @@ void sp_match_step(sp_step_ctx *c, const sp_frame *top, uint8_t byte);
 
 /* For objects and their names. */
 void sp_match_object(sp_step_ctx *c, const sp_frame *top, uint8_t byte);
+void sp_match_set(sp_step_ctx *c, const sp_frame *top, uint8_t byte); /* an array whose items differ */
 void sp_match_name(sp_step_ctx *c, const sp_frame *top, uint8_t byte);
 void sp_match_key(sp_step_ctx *c, const sp_frame *top, uint8_t byte);
 
 /* The object's stack once a name that ended at text[..end) is complete. */
 sp_frame sp_match_after_key(sp_matcher *m, const sp_frame *key, size_t end);
+
+/* An array's items after one more. Counts beyond what bounds and first items tell apart are one. */
+uint32_t sp_match_count_item(const sp_alt *alt, uint32_t count);
 
 /* Steps' tools. */
 void sp_match_emit(sp_step_ctx *c, const sp_frame *top);

@@ -49,7 +49,7 @@ typedef struct sp_alt {
     uint32_t rest; /* node of every further item */
     sp_alt_prop *props;
     size_t n_props;
-    sp_alt_class *classes;
+    sp_alt_class *classes; /* of an array: one, if its items are texts of that class that all differ */
     size_t n_classes;
 } sp_alt;
 

@@ -27,7 +27,11 @@ typedef struct sp_dfa_meeting {
 
 sp_status sp_dfa_meet(sp_dfa *dfa, const sp_dfa_meeting *meeting, uint64_t *budget, sp_error *err);
 
-/* The pattern of a string format that is supported, or NULL. */
-const char *sp_format_pattern(const char *name);
+/* As sp_dfa_regex, with look-ahead at the pattern's beginning (grammar_lookahead.c). `canonical`: the automaton of all strings. */
+sp_status sp_dfa_pattern(sp_dfa *dfa, const sp_dfa *canonical, const char *pattern, size_t len,
+                         uint64_t *budget, sp_error *err);
+
+/* The pattern of a string format that is supported, or NULL. *known: the standard defines it, so that it cannot be left aside. */
+const char *sp_format_pattern(const char *name, bool *known);
 
 #endif

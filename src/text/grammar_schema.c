@@ -231,6 +231,7 @@ static sp_status compile_nodes(sp_schema_compiler *c)
     SP_TRY(sp_schema_intern(c, &root, 1, &c->grammar->root));
     for (uint32_t node = c->never + 1; node < c->grammar->n_nodes; node++)
         SP_TRY(sp_schema_expand(c, c->nodes[node].items, c->nodes[node].n, sp_schema_emit, &node));
+    SP_TRY(sp_schema_settle_unique(c));
     SP_TRY(sp_grammar_settle(c->grammar, c->err));
     return check_aparts(c);
 }
@@ -254,7 +255,7 @@ sp_status sp_grammar_json_schema(sp_grammar **grammar, const char *schema, size_
     else
         sp_grammar_destroy(c.grammar);
     sp_arena_destroy(c.arena);
-    sp_free(c.nodes), sp_free(c.table), sp_free(c.aparts), sp_free(c.patterns);
+    sp_free(c.nodes), sp_free(c.table), sp_free(c.aparts), sp_free(c.uniques), sp_free(c.patterns);
     sp_json_destroy(root);
     return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A case's alternatives: constants, words, numbers, strings, arrays. Objects: grammar_schema_object.c. */
+/* A case's alternatives: constants, words, numbers, strings. Arrays: grammar_schema_array.c; objects: grammar_schema_object.c. */
 #include "text/grammar_schema_parts.h"
 
 #include <stdlib.h>
@@ -24,7 +24,8 @@ sp_status sp_schema_pattern(sp_schema_compiler *c, const char *pattern, const sp
         c->cap_patterns = cap;
     }
     sp_error err = SP_ERROR_NONE;
-    sp_status status = sp_dfa_regex(&made, pattern, strlen(pattern), &c->budget, &err);
+    sp_status status =
+        sp_dfa_pattern(&made, &c->grammar->dfas[SP_DFA_ANY_KEY], pattern, strlen(pattern), &c->budget, &err);
     if (status == SP_E_NOMEM) return sp_fail(c->err, status, "%s", err.text);
     if (status != SP_OK) return sp_schema_fail(c, status, at, "%s", err.text);
     SP_TRY(sp_grammar_add_dfa(c->grammar, &made, dfa, c->err));
@@ -288,62 +289,9 @@ static sp_status emit_string(sp_schema_compiler *c, const sp_case *k, uint32_t n
     return SP_OK;
 }
 
-/* The schemas of item i, those of all further items for i = SIZE_MAX. */
-static sp_status item_node(sp_schema_compiler *c, const sp_case *k, size_t i, uint32_t *node)
-{
-    sp_schema_item items[SP_SCHEMA_DEPTH_MAX];
-    size_t n = 0;
-    for (const sp_schema_list *l = k->sources; l; l = l->rest) {
-        const sp_json *value = l->item.value, *prefix = sp_json_get(value, "prefixItems"),
-                      *rest = sp_json_get(value, "items");
-        if (!rest) rest = sp_json_get(value, "unevaluatedItems");
-        if (n == SP_SCHEMA_DEPTH_MAX)
-            return sp_schema_fail(c, SP_E_LIMIT, value, "too many schemas of an item");
-        if (l->item.is_const)
-            items[n++] = (sp_schema_item){sp_json_at(value, i), true};
-        else if (i < sp_json_size(prefix))
-            items[n++] = (sp_schema_item){sp_json_at(prefix, i), false};
-        else if (rest)
-            items[n++] = (sp_schema_item){rest, false};
-    }
-    return sp_schema_intern(c, items, n, node);
-}
-
-static sp_status emit_array(sp_schema_compiler *c, const sp_case *k, uint32_t node)
-{
-    size_t n = 0, min = k->min_items, max = k->max_items;
-    uint32_t rest = c->never, items[SP_SCHEMA_ITEMS_MAX];
-    sp_alt *alt;
-    for (const sp_schema_list *l = k->sources; l; l = l->rest) {
-        bool is_const = l->item.is_const;
-        if (is_const && !sp_json_is(l->item.value, SP_JSON_ARRAY)) return SP_OK;
-        size_t size = sp_json_size(is_const ? l->item.value : sp_json_get(l->item.value, "prefixItems"));
-        if (size > n) n = size;
-        if (is_const && size > min) min = size;
-        if (is_const && size < max) max = size;
-    }
-    if (n > max) n = max;
-    if (min > max) return SP_OK;
-    if (n > SP_SCHEMA_ITEMS_MAX)
-        return sp_schema_fail(c, SP_E_LIMIT, k->sources->item.value, "more than %d first items",
-                              SP_SCHEMA_ITEMS_MAX);
-    for (size_t i = 0; i < n; i++) SP_TRY(item_node(c, k, i, &items[i]));
-    if (n < max) SP_TRY(item_node(c, k, SIZE_MAX, &rest));
-    SP_TRY(sp_grammar_add_alt(c->grammar, node, SP_ALT_ARRAY, &alt, c->err));
-    alt->min = (uint32_t)min;
-    alt->max = (uint32_t)max;
-    alt->rest = rest;
-    if (n == 0) return SP_OK;
-    alt->items = sp_malloc_array(n, sizeof *alt->items);
-    if (!alt->items) return sp_fail_nomem(c->err, "json schema", n * sizeof *alt->items);
-    memcpy(alt->items, items, n * sizeof *items);
-    alt->n_items = n;
-    return SP_OK;
-}
-
 static sp_status emit_container(sp_schema_compiler *c, const sp_case *k, uint32_t node)
 {
-    if (k->types & SP_TYPE_ARRAY) SP_TRY(emit_array(c, k, node));
+    if (k->types & SP_TYPE_ARRAY) SP_TRY(sp_schema_emit_array(c, k, node));
     return k->types & SP_TYPE_OBJECT ? sp_schema_emit_object(c, k, node) : SP_OK;
 }
 

@@ -127,6 +127,11 @@ static sp_status apply_bound(stage *s, const char *keyword, const sp_json *value
     bool excluded = strncmp(keyword, "exclusive", 9) == 0, is_min = strstr(keyword, "inimum") != NULL;
     sp_decimal bound;
     char text[40];
+    if (excluded && sp_json_is(value, SP_JSON_BOOL)) { /* draft 4 has it beside the bound */
+        bool is_true = sp_json_bool(value, false);
+        value = sp_json_get(s->schema, is_min ? "minimum" : "maximum");
+        if (!value || !is_true) return SP_OK;
+    }
     if (!sp_json_is(value, SP_JSON_INT) && !sp_json_is(value, SP_JSON_REAL))
         return malformed(s, keyword, "a number");
     sp_schema_number_text(value, text);
@@ -177,11 +182,14 @@ static sp_status apply_pattern(stage *s, const sp_json *value)
     return sp_schema_push(s->x->c, &s->k.patterns, (sp_schema_item){s->schema, false}, pattern);
 }
 
+/* Formats that the standard does not define are notes, as it says; "int32" and "password" are common. */
 static sp_status apply_format(stage *s, const sp_json *value)
 {
+    bool known;
     const char *name = sp_json_string(value, NULL);
     if (!name) return malformed(s, "format", "a string");
-    const char *pattern = sp_format_pattern(name);
+    const char *pattern = sp_format_pattern(name, &known);
+    if (!pattern && !known) return SP_OK;
     if (!pattern)
         return sp_schema_fail(s->x->c, SP_E_UNSUPPORTED, s->schema, "\"format\": \"%.60s\" is not supported",
                               name);
@@ -245,6 +253,28 @@ static sp_status note_apart(const stage *s, const sp_json *a, const sp_json *b)
     return SP_OK;
 }
 
+/* The name if all that the schema says is that one is required. */
+static const sp_json *only_requires(const sp_json *schema)
+{
+    const sp_json *required = sp_json_get(schema, "required");
+    return sp_json_size(schema) == 1 && sp_json_size(required) == 1 ? required : NULL;
+}
+
+/* A branch of a oneOf: what the others say does not hold. Of two that ask for a name each that is said here, of other pairs it must be
+ * so by itself. */
+static sp_status branch_to_one(const stage *s, const sp_json *list, size_t i, int at)
+{
+    const sp_json *schema = sp_json_at(list, i), *name;
+    stage copy = *s;
+    for (size_t j = 0; j < sp_json_size(list); j++) {
+        name = only_requires(schema) && j != i ? only_requires(sp_json_at(list, j)) : NULL;
+        if (name) copy.k.types &= SP_TYPE_OBJECT;
+        if (name) SP_TRY(add_names(&copy, "required", name, &copy.k.forbidden));
+        if (!name && j < i) SP_TRY(note_apart(s, sp_json_at(list, j), schema));
+    }
+    return branch_to(&copy, schema, at);
+}
+
 static sp_status branch_choice(stage *s, const char *keyword, int at)
 {
     const sp_json *list = sp_json_get(s->schema, keyword);
@@ -253,9 +283,8 @@ static sp_status branch_choice(stage *s, const char *keyword, int at)
     if (!sp_json_is(list, SP_JSON_ARRAY) || n == 0) return malformed(s, keyword, "a list of schemas");
     if (n > SP_SCHEMA_CASES_MAX)
         return sp_schema_fail(s->x->c, SP_E_LIMIT, s->schema, "\"%s\" has %zu schemas", keyword, n);
-    for (size_t i = 0; keyword[0] == 'o' && i < n; i++)
-        for (size_t j = 0; j < i; j++) SP_TRY(note_apart(s, sp_json_at(list, j), sp_json_at(list, i)));
-    for (size_t i = 0; i < n; i++) SP_TRY(branch_to(s, sp_json_at(list, i), at));
+    for (size_t i = 0; i < n; i++)
+        SP_TRY(keyword[0] == 'o' ? branch_to_one(s, list, i, at) : branch_to(s, sp_json_at(list, i), at));
     return SP_OK;
 }
 
@@ -269,13 +298,13 @@ static sp_status branch_one(stage *s, int at)
     return branch_choice(s, "oneOf", at);
 }
 
-/* A name's presence asks for more: it is absent, or all of that holds. */
+/* A name's presence asks for more: it is absent, or all of that holds. "dependencies" is what older drafts have for both kinds. */
 static sp_status branch_dependent(stage *s, const char *keyword, int at)
 {
     const sp_json *map = sp_json_get(s->schema, keyword), *value;
     const char *name;
     void *iter = NULL;
-    bool schemas = strcmp(keyword, "dependentSchemas") == 0;
+    bool old = strcmp(keyword, "dependencies") == 0, schemas = strcmp(keyword, "dependentSchemas") == 0;
     /* each name splits: walk the combinations as the bits of a number */
     size_t n = sp_json_size(map);
     if (map && !sp_json_is(map, SP_JSON_OBJECT)) return malformed(s, keyword, "an object");
@@ -288,7 +317,7 @@ static sp_status branch_dependent(stage *s, const char *keyword, int at)
             SP_TRY(sp_schema_push(s->x->c, is_present ? &copy.k.required : &copy.k.forbidden, none, name));
             if (!is_present) continue;
             copy.k.types &= SP_TYPE_OBJECT;
-            if (schemas)
+            if (schemas || (old && !sp_json_is(value, SP_JSON_ARRAY)))
                 SP_TRY(add_todo(&copy, value));
             else
                 SP_TRY(add_names(&copy, keyword, value, &copy.k.required));
@@ -308,9 +337,15 @@ static sp_status branch_schemas(stage *s, int at)
     return branch_dependent(s, "dependentSchemas", at);
 }
 
+static sp_status branch_dependencies(stage *s, int at)
+{
+    return branch_dependent(s, "dependencies", at);
+}
+
 static sp_status finish_stage(stage *s, int at)
 {
-    static const branch_fn branches[] = {branch_any, branch_one, branch_required, branch_schemas};
+    static const branch_fn branches[] = {branch_any, branch_one, branch_required, branch_schemas,
+                                         branch_dependencies};
     if (s->dead || s->k.types == 0) return SP_OK;
     if (at < (int)(sizeof branches / sizeof branches[0])) return branches[at](s, at + 1);
     return run(s->x, &s->k, s->rest);
@@ -346,15 +381,6 @@ static sp_status apply_all(stage *s, const sp_json *value)
     if (!sp_json_is(value, SP_JSON_ARRAY)) return malformed(s, "allOf", "a list of schemas");
     for (size_t i = sp_json_size(value); i-- > 0;) SP_TRY(add_todo(s, sp_json_at(value, i)));
     return SP_OK;
-}
-
-/* Two items that are equal cannot be where there is one at most. */
-static sp_status apply_unique(stage *s, const sp_json *value)
-{
-    uint32_t max = UINT32_MAX;
-    const sp_json *items = sp_json_get(s->schema, "maxItems");
-    if (items) SP_TRY(read_count(s, "maxItems", items, &max));
-    return !sp_json_bool(value, false) || max <= 1 ? SP_OK : refuse(s, "uniqueItems");
 }
 
 /* Without schemas beside it that say more of properties (or items), this is additionalProperties (items). */
@@ -399,8 +425,6 @@ static const struct {
     {"$dynamicRef", K_REFUSED},
     {"$recursiveRef", K_REFUSED},
     {"contains", K_REFUSED},
-    {"additionalItems", K_REFUSED},
-    {"dependencies", K_REFUSED},
     {"$vocabulary", K_REFUSED},
     {"properties", K_SOURCE},
     {"patternProperties", K_SOURCE},
@@ -408,12 +432,14 @@ static const struct {
     {"propertyNames", K_SOURCE},
     {"items", K_SOURCE},
     {"prefixItems", K_SOURCE},
+    {"additionalItems", K_SOURCE},
     {"unevaluatedItems", K_SOURCE},
     {"unevaluatedProperties", K_SOURCE},
     {"anyOf", K_BRANCH},
     {"oneOf", K_BRANCH},
     {"dependentRequired", K_BRANCH},
     {"dependentSchemas", K_BRANCH},
+    {"dependencies", K_BRANCH},
     {"minLength", K_COUNT},
     {"maxLength", K_COUNT},
     {"minItems", K_COUNT},
@@ -451,7 +477,10 @@ static sp_status apply_other(stage *s, const char *name, const sp_json *value)
     if (strcmp(name, "$ref") == 0) return apply_ref(s, value);
     if (strcmp(name, "allOf") == 0) return apply_all(s, value);
     if (strcmp(name, "not") == 0) return apply_not(s, value);
-    if (strcmp(name, "uniqueItems") == 0) return apply_unique(s, value);
+    if (strcmp(name, "uniqueItems") == 0) {
+        if (sp_json_bool(value, false)) s->k.unique = s->schema;
+        return SP_OK;
+    }
     bool matters = sp_json_get(s->schema, "then") || sp_json_get(s->schema, "else"); /* "if" */
     return matters ? refuse(s, name) : SP_OK;
 }
@@ -469,9 +498,9 @@ static sp_status apply_keyword(stage *s, const char *name, const sp_json *value,
     case K_SOURCE:
         *is_source = true;
         if (strncmp(name, "unevaluated", 11) == 0) return apply_unevaluated(s, name, value);
-        if (strcmp(name, "items") == 0 && sp_json_is(value, SP_JSON_ARRAY))
-            return sp_schema_fail(s->x->c, SP_E_UNSUPPORTED, s->schema,
-                                  "\"items\" as a list is not supported (draft 2020-12 has prefixItems)");
+        if (strcmp(name, "items") == 0 && sp_json_is(value, SP_JSON_ARRAY) &&
+            sp_json_get(s->schema, "prefixItems"))
+            return malformed(s, name, "a schema beside \"prefixItems\"");
         return SP_OK;
     case K_NOTE:
     case K_BRANCH: break;

@@ -48,6 +48,7 @@ typedef struct sp_case {
     const sp_schema_list *constants;
     sp_number_bounds bounds; /* without multiples */
     const sp_schema_list *multiples;
+    const sp_json *unique; /* the schema that asks for items that differ, or NULL */
     uint32_t min_length, max_length, min_items, max_items, min_props, max_props;
     const sp_schema_list *patterns; /* of strings; formats among them */
     const sp_schema_list *sources;  /* schemas and constants that say something of items or properties */
@@ -66,6 +67,13 @@ typedef struct sp_schema_apart {
     const sp_json *schema;
 } sp_schema_apart;
 
+/* An array whose items are to differ: the alternative is made so once it is known what its items are. */
+typedef struct sp_schema_unique {
+    uint32_t node;
+    size_t alt;
+    const sp_json *schema;
+} sp_schema_unique;
+
 typedef struct sp_schema_compiler {
     sp_grammar *grammar;
     const sp_json *root;
@@ -78,6 +86,8 @@ typedef struct sp_schema_compiler {
     uint32_t *table; /* (2 * SP_SCHEMA_NODES_MAX rounded up) nodes by hash, plus one; 0: empty */
     sp_schema_apart *aparts;
     size_t n_aparts, cap_aparts;
+    sp_schema_unique *uniques;
+    size_t n_uniques, cap_uniques;
     uint64_t budget; /* steps of building automata that may still be taken */
     uint32_t never;  /* a node without values */
     struct {
@@ -111,10 +121,21 @@ sp_status sp_schema_expand(sp_schema_compiler *c, const sp_schema_item *items, s
 sp_status sp_schema_resolve(const sp_schema_compiler *c, const sp_json *schema, const char *ref,
                             const sp_json **target);
 
+/* Of the alternative that was added last to the node: its items are to differ. */
+sp_status sp_schema_note_unique(sp_schema_compiler *c, uint32_t node, const sp_json *schema);
+
+/* When all nodes have their alternatives: see to those. */
+sp_status sp_schema_settle_unique(sp_schema_compiler *c);
+
+/* The schemas of an array's first items: "prefixItems", which older drafts wrote as a list of "items". */
+const sp_json *sp_schema_prefix(const sp_json *schema);
+
 /* The alternatives of a case: to the node *ctx. */
 sp_status sp_schema_emit(sp_schema_compiler *c, const sp_case *k, void *ctx);
 
-/* Object alternatives: grammar_schema_object.c. */
+/* Array alternatives: grammar_schema_array.c; object alternatives: grammar_schema_object.c. */
+sp_status sp_schema_emit_array(sp_schema_compiler *c, const sp_case *k, uint32_t node);
+
 sp_status sp_schema_emit_object(sp_schema_compiler *c, const sp_case *k, uint32_t node);
 
 /* The automaton of strings of these patterns and bounds; *any: there are no patterns, the bounds say all. */

@@ -205,6 +205,77 @@ static void test_references(void **state)
            {"[null,true,null]", true}, {"[true,true,null]", false}, {"[null,null,null]", false});
 }
 
+static void test_items_that_differ(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    EXPECT("{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"uniqueItems\":true}", {"[]", true},
+           {"[\"a\"]", true}, {"[\"a\", \"ab\",\"\"]", true}, {"[\n \"a\"\n]", true},
+           {"[\"a\",\"a\"]", false}, {"[\"a\",\"ab\",\"a\"]", false}, {"[\"\",\"\"]", false},
+           {"[\"a\",\"\\u0061\"]", false}, {"[\"a\" ,\"b\"]", false}, {"[\"a\",]", false}, {"[1]", false});
+    EXPECT(
+        "{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\",\"c\"]},\"uniqueItems\":true,\"minItems\":2}",
+        {"[\"a\"]", false}, {"[\"c\",\"a\"]", true}, {"[\"c\",\"a\",\"b\"]", true},
+        {"[\"c\",\"a\",\"b\",\"a\"]", false}, {"[\"c\",\"c\"]", false});
+    EXPECT("{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":1,\"pattern\":\"^[xy]\"},"
+           "\"uniqueItems\":true,\"maxItems\":2}",
+           {"[\"x\",\"y\"]", true}, {"[\"x\",\"x\"]", false}, {"[[]]", false});
+    EXPECT("{\"uniqueItems\":true,\"enum\":[[1,2],[1,1],3,[\"a\"]]}", {"[1,2]", true}, {"[1,1]", false},
+           {"3", true}, {"[\"a\"]", true});
+    EXPECT("{\"type\":\"array\",\"items\":{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":"
+           "\"string\"}}}",
+           {"[[\"a\",\"b\"],[\"a\"]]", true}, {"[[\"a\"],[\"b\",\"b\"]]", false});
+}
+
+/* What older drafts and writers of schemas in the field have. */
+static void test_dialects(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    EXPECT("{\"type\":\"array\",\"items\":[{\"type\":\"string\"},{\"type\":\"number\"}],\"additionalItems\":{"
+           "\"type\":\"null\"},\"minItems\":2}",
+           {"[\"a\",1]", true}, {"[\"a\",1,null,null]", true}, {"[\"a\",1,2]", false}, {"[1,\"a\"]", false});
+    EXPECT("{\"items\":[{\"type\":\"null\"}],\"type\":\"array\",\"additionalItems\":false}", {"[null]", true},
+           {"[]", true}, {"[null,1]", false});
+    EXPECT("{\"type\":\"array\",\"items\":{\"type\":\"null\"},\"additionalItems\":false}",
+           {"[null,null]", true});
+    EXPECT("{\"type\":\"object\",\"dependencies\":{\"a\":[\"b\"],\"c\":{\"properties\":{\"d\":{\"type\":"
+           "\"null\"}}}}}",
+           {"{}", true}, {"{\"a\":1}", false}, {"{\"a\":1,\"b\":2}", true}, {"{\"d\":1}", true},
+           {"{\"d\":1,\"c\":1}", false}, {"{\"d\":null,\"c\":1}", true});
+    EXPECT("{\"type\":\"integer\",\"minimum\":3,\"exclusiveMinimum\":true,\"maximum\":5,\"exclusiveMaximum\":"
+           "false}",
+           {"3", false}, {"4", true}, {"5", true}, {"6", false});
+    EXPECT("{\"type\":\"integer\",\"format\":\"int32\"}", {"7", true});
+    EXPECT("{\"type\":\"string\",\"format\":\"uuid4\"}", {"\"2eb8aa08-aa98-41ea-b4aa-73b441d16380\"", true},
+           {"\"2eb8aa08-aa98-11ea-b4aa-73b441d16380\"", false});
+    EXPECT("{\"type\":\"string\",\"format\":\"json-pointer\"}", {"\"\"", true}, {"\"/a~1/é\"", true},
+           {"\"a\"", false}, {"\"/~2\"", false});
+    EXPECT("{\"type\":\"string\",\"format\":\"byte\"}", {"\"\"", true}, {"\"QUI=\"", true},
+           {"\"QUI\"", false});
+    EXPECT("{\"type\":\"string\",\"format\":\"uri-reference\"}", {"\"../a/b?c#d\"", true},
+           {"\"http://a.b/c\"", true}, {"\"a b\"", false});
+    EXPECT("{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{},\"c\":{}},\"oneOf\":[{\"required\":[\"a\"]"
+           "},{\"required\":[\"b\"]}]}",
+           {"{\"a\":1}", true}, {"{\"b\":1,\"c\":2}", true}, {"{\"a\":1,\"b\":1}", false},
+           {"{\"c\":1}", false}, {"{}", false});
+}
+
+static void test_lookahead(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    EXPECT("{\"type\":\"string\",\"pattern\":\"^(?!ab|[)(]x)(?=.b)a?.+c$\"}", {"\"xbc\"", true},
+           {"\"abc\"", false}, {"\"xac\"", false}, {"\"xb\"", false}, {"\"bbxc\"", true});
+    /* as a library of the field has it for addresses, and one for decimals */
+    EXPECT("{\"type\":\"string\",\"pattern\":\"^(?!\\\\.)(?!.*\\\\.\\\\.)([A-Za-z0-9_'+\\\\-\\\\.]*)[A-Za-z0-"
+           "9_+-]@([A-Za-z0-9][A-Za-z0-9\\\\-]*\\\\.)+[A-Za-z]{2,}$\"}",
+           {"\"a.b@c.de\"", true}, {"\".a@c.de\"", false}, {"\"a..b@c.de\"", false}, {"\"a.@c.de\"", false},
+           {"\"a@c..de\"", false});
+    EXPECT("{\"type\":\"string\",\"pattern\":\"^(?!^[-+.]*$)[+-]?0*\\\\d*\\\\.?\\\\d*$\"}", {"\"1.5\"", true},
+           {"\"-.5\"", true}, {"\"-.\"", false}, {"\"\"", false});
+}
+
 static void test_refusals(void **state)
 {
     static const struct {
@@ -229,7 +300,17 @@ static void test_refusals(void **state)
         {"{\"pattern\":\"(a\"}", SP_E_FORMAT, "expected \")\""},
         {"{\"pattern\":\"^(a|b){4096}{4096}$\"}", SP_E_FORMAT, "unexpected"},
         {"{\"pattern\":\"((a{99}){99}){99}\"}", SP_E_LIMIT, "too large"},
-        {"{\"items\":[{}]}", SP_E_UNSUPPORTED, "prefixItems"},
+        {"{\"prefixItems\":[{}],\"items\":[{}]}", SP_E_FORMAT, "prefixItems"},
+        {"{\"type\":\"array\",\"items\":{\"type\":[\"string\",\"null\"]},\"uniqueItems\":true}",
+         SP_E_UNSUPPORTED, "uniqueItems"},
+        {"{\"type\":\"array\",\"prefixItems\":[{\"type\":\"string\"}],\"uniqueItems\":true}",
+         SP_E_UNSUPPORTED, "uniqueItems"},
+        {"{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\"]},\"uniqueItems\":true,\"minItems\":3}",
+         SP_E_UNSUPPORTED, "nothing can satisfy"},
+        {"{\"pattern\":\"a(?!b)\"}", SP_E_UNSUPPORTED, "look-ahead"},
+        {"{\"pattern\":\"^(?!b\"}", SP_E_UNSUPPORTED, "look-ahead"},
+        {"{\"pattern\":\"^(?!b)c|d\"}", SP_E_UNSUPPORTED, "look-ahead"},
+        {"{\"oneOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\",\"c\"]}]}", SP_E_UNSUPPORTED, "\"oneOf\""},
         {"{\"type\":\"integer\",\"multipleOf\":1000003}", SP_E_LIMIT, "states"},
         {"{", SP_E_FORMAT, "json"},
         {"3", SP_E_FORMAT, "schema"},
@@ -324,6 +405,10 @@ static const char *const schemas[] = {
     "{\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"boolean\"},\"next\":{\"$ref\":"
     "\"#/$defs/n\"}},\"required\":[\"v\"],"
     "\"additionalProperties\":false}},\"$ref\":\"#/$defs/n\"}",
+    "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":2},\"uniqueItems\":true,\"minItems\":"
+    "3}",
+    "{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\",\"ab\",\"c\"]},\"uniqueItems\":true,\"minItems\":"
+    "4}",
 };
 #define N_SCHEMAS (sizeof schemas / sizeof schemas[0])
 
@@ -503,6 +588,9 @@ int main(void)
         cmocka_unit_test(test_objects),
         cmocka_unit_test(test_choices),
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_items_that_differ),
+        cmocka_unit_test(test_dialects),
+        cmocka_unit_test(test_lookahead),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_masks),
         cmocka_unit_test(test_masks_of_the_family),
