@@ -67,7 +67,7 @@ SP_API void sp_generator_destroy(sp_generator *generator);
 
 typedef struct sp_step {
     sp_sample sample; /* the token of this step (forced ones too); id -1 if the step only finished */
-    int forced;       /* non-zero: inserted by the thinking budget, not sampled */
+    int forced;       /* non-zero: inserted to close the reasoning, not sampled */
     sp_finish finish; /* not NONE: this was the last step */
 } sp_step;
 

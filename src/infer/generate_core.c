@@ -35,7 +35,7 @@ struct sp_generator {
     int64_t n_thinking;  /* tokens of reasoning so far */
     sp_tokens forced;    /* what closes the reasoning */
     size_t n_forced;     /* of them already given out */
-    bool closed;         /* the budget closed the reasoning */
+    bool closed;         /* the budget or an early end closed the reasoning */
     sp_matcher *matcher; /* of the content; NULL: no grammar */
     bool may_think;      /* a tag that opens reasoning may come before the grammar's first token */
     float *logits;       /* scratch (vocab_size), made when the reasoning has been closed */
@@ -136,7 +136,7 @@ static sp_status fill_generator(sp_generator *g, const int32_t *prompt, size_t n
     if (o->n_stop) sp_reply_set_filter(g->reply, filter_text, g);
     SP_TRY(begin_grammar(g, o, err));
     if (o->loop_guard) SP_TRY(sp_loop_guard_create(&g->guard, err));
-    return o->think_budget >= 0 ? make_closing(g, err) : SP_OK;
+    return o->think_budget >= 0 || g->matcher ? make_closing(g, err) : SP_OK;
 }
 
 sp_status sp_generator_create_over(sp_generator **generator, const sp_generate_source *source,
@@ -241,6 +241,17 @@ static sp_status follow_grammar(sp_generator *g, const sp_step *step, sp_reply_s
     return sp_fail(err, SP_E_RANGE, "generate: what follows the reasoning does not fit the grammar");
 }
 
+/* A reply with a grammar owes content: where it would end amid its reasoning, the reasoning ends instead. */
+static void turn_early_end(sp_generator *g, sp_step *step)
+{
+    bool ends = sp_tokenizer_is_end(g->source.tokenizer, step->sample.id) && !g->ignore_end;
+    if (!ends || !sp_reply_is_thinking(g->reply) || g->forced.n == 0) return;
+    step->sample = (sp_sample){.id = g->forced.ids[0]};
+    step->forced = 1;
+    g->n_forced = 0;
+    g->closed = true;
+}
+
 static sp_status choose_token(sp_generator *g, sp_step *step, bool *done, sp_error *err)
 {
     const float *logits = NULL;
@@ -257,7 +268,9 @@ static sp_status choose_token(sp_generator *g, sp_step *step, bool *done, sp_err
     SP_TRY(forbid_thinking(g, &logits, err));
     sp_history history = {g->tokens.ids, g->tokens.n, g->n_prompt};
     int32_t n_masked = mask ? sp_tokenizer_size(g->source.tokenizer) : 0;
-    return sp_sampler_sample_masked(g->sampler, logits, mask, n_masked, &history, &step->sample, err);
+    SP_TRY(sp_sampler_sample_masked(g->sampler, logits, mask, n_masked, &history, &step->sample, err));
+    if (g->matcher) turn_early_end(g, step);
+    return SP_OK;
 }
 
 static sp_finish decide_finish(sp_generator *g, const sp_step *step, sp_status told)

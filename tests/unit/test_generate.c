@@ -7,6 +7,7 @@
 #include "infer/generate_core.h"
 
 #include <math.h>
+#include <sputnik/grammar.h>
 #include <sputnik/session.h>
 
 #define N_VOCAB 280 /* 6 more than the tiny tokenizer has */
@@ -214,7 +215,7 @@ static void test_thinking_budget(void **state)
     clear(&r);
     o.think_budget = 0; /* none at all; and thinking may not begin again */
     start(&r, "....<think>x<｜end▁of▁sentence｜>", 100, &o);
-    expect(&r, SP_FINISH_END, "", ".<think>x");
+    expect(&r, SP_FINISH_END, "", ".x"); /* a stray tag is dropped */
     clear(&r);
     start(&r, "...<think>x<｜end▁of▁sentence｜>", 100, &o);
     expect(&r, SP_FINISH_END, "", "zx");
@@ -236,6 +237,27 @@ static void test_thinking_budget(void **state)
     expect(&r, SP_FINISH_END, "ab", "de");
     assert_int_equal(r.n_forced, 1);
     clear(&r);
+}
+
+/* A reply with a grammar cannot end before its content: an end amid the reasoning ends the reasoning. */
+static void test_early_end(void **state)
+{
+    sp_generate_options o = greedy(SP_CHAT_R1);
+    sp_grammar *grammar = NULL;
+    sp_error err = SP_ERROR_NONE;
+    run r;
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    assert_ok(sp_grammar_json_object(&grammar, &err), err);
+    start(&r, "hm<｜end▁of▁sentence｜>..{}<｜end▁of▁sentence｜>", 100, &o);
+    expect(&r, SP_FINISH_END, "hm", "");
+    clear(&r);
+    o.grammar = grammar;
+    start(&r, "hm<｜end▁of▁sentence｜>..{}<｜end▁of▁sentence｜>", 100, &o);
+    expect(&r, SP_FINISH_END, "hm", "{}");
+    assert_int_equal(r.n_forced, 3);
+    clear(&r);
+    sp_grammar_destroy(grammar);
 }
 
 static void test_loop(void **state)
@@ -367,11 +389,11 @@ static void test_session(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_end_of_reply), cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_stop_strings), cmocka_unit_test(test_thinking_budget),
-        cmocka_unit_test(test_loop),         cmocka_unit_test(test_tokens_without_text),
-        cmocka_unit_test(test_cancelled),    cmocka_unit_test(test_failed_allocations),
-        cmocka_unit_test(test_session),
+        cmocka_unit_test(test_end_of_reply),        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_stop_strings),        cmocka_unit_test(test_thinking_budget),
+        cmocka_unit_test(test_early_end),           cmocka_unit_test(test_loop),
+        cmocka_unit_test(test_tokens_without_text), cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_failed_allocations),  cmocka_unit_test(test_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
