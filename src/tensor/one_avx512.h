@@ -50,7 +50,7 @@ INLINE __m512i add_neighbours(__m512i a, __m512i b)
 /* Sixteen rows are read side by side, but asked for in the order of addresses, which is what memory gives most for; what
  * is asked for should still be in a core's nearest cache when it is read. So long rows are walked in spans. */
 #define SP_NEAR_BYTES 24576 /* of sixteen rows that are one span */
-#define SP_SPAN_BYTES 1088  /* of a row, else */
+#define SP_SPAN_BYTES 448   /* of a row, else */
 
 /* Blocks of a span. */
 INLINE size_t span_blocks(size_t n_blocks, size_t block_bytes)
@@ -92,19 +92,11 @@ INLINE void fetch_span(fetched *f, int n)
     }
 }
 
-/* Lines to ask for with each block, so that the span is complete when the next begins. */
-INLINE int span_lines(size_t span, size_t block_bytes, bool whole)
+/* Lines to ask for at each of some steps, so that the span is complete when the next begins. */
+INLINE int lines_of_step(size_t span_bytes, size_t n_steps, bool whole)
 {
-    if (whole) return (int)(16 * block_bytes / 64 + 1);
-    return (int)(16 * (span * block_bytes / 64 + 2) / span + 1);
-}
-
-/* Asks for as many bytes as are read at w, further on in the order of addresses: so far that two cores get what memory
- * has (4 KiB bounded them at 43 GB/s). A prefetch never faults, so the end of a matrix needs no care. */
-INLINE void fetch_next(const uint8_t *w, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch((const char *)((uintptr_t)w + 16384 + i), _MM_HINT_T0);
+    size_t lines = whole ? 16 * span_bytes / 64 + 1 : 16 * (span_bytes / 64 + 2);
+    return (int)((lines - 1) / n_steps + 1);
 }
 
 #endif

@@ -291,7 +291,7 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
 {
     const size_t bytes = (size_t)f->bytes, n_blocks = m->n / 256, span = span_blocks(n_blocks, bytes);
     const bool whole = span == n_blocks;
-    const int lines = span_lines(span, bytes, whole);
+    const int lines = lines_of_step(span * bytes, span, whole);
     for (int64_t row = 0; row < m->n_rows; row += 16) {
         sixteen g = begin_sixteen(m, row, false);
         __m512 y = _mm512_setzero_ps();

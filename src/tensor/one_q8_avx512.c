@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* AVX-512 matmul of a single activation row (plain decoding) for Q8_0, which memory bounds: a weight row is read from
- * end to end, since memory gives most where addresses follow each other. Sixteen blocks of a row become sixteen
+ * end to end, since memory gives most where addresses follow each other; only long rows are cut into spans. Sixteen blocks of a row become sixteen
  * integers and sixteen scales, which wait until sixteen rows have theirs; then they are turned, so that rows stand in
  * lanes, and each block enters the rows' sums in order. Start at sp_matmul_one_q8_0_avx512(). */
 #include "tensor/kernel_rows.h"
@@ -12,7 +12,7 @@
 
 enum {
     BLOCKS = 16, /* that become one register */
-    SPAN = 4     /* registers of a row that wait: 2048 elements */
+    SPAN = 4     /* registers of a row that wait, at most: 2048 elements */
 };
 
 /* Sixteen blocks of the activation row. */
@@ -145,25 +145,34 @@ INLINE size_t piece_blocks(size_t n_blocks, size_t first)
     return n_blocks - first < BLOCKS ? n_blocks - first : BLOCKS;
 }
 
-/* Up to SPAN pieces of sixteen rows, from block `first` on. */
-INLINE __m512 add_span(const sp_matmul *m, const uint8_t *w, int64_t n_rows, size_t first, __m512 y)
+/* A walk over sixteen rows. */
+typedef struct one_walk {
+    const sp_matmul *m;
+    const uint8_t *w;
+    int64_t n_rows; /* that exist */
+    size_t span;    /* pieces that wait */
+    int lines;      /* to ask for with each piece */
+} one_walk;
+
+/* A span of sixteen rows, from block `first` on, while what comes next is asked for. */
+INLINE __m512 add_span(const one_walk *o, size_t first, fetched next, __m512 y)
 {
-    const size_t n_blocks = m->n / 32;
+    const size_t n_blocks = o->m->n / 32;
     one_piece x[SPAN];
     waiting wait;
     size_t n_pieces = (n_blocks - first + BLOCKS - 1) / BLOCKS;
-    if (n_pieces > SPAN) n_pieces = SPAN;
+    if (n_pieces > o->span) n_pieces = o->span;
     for (size_t p = 0; p < n_pieces; p++) {
         size_t at = first + p * BLOCKS;
-        load_piece((const sp_act_q8 *)m->x + at, piece_blocks(n_blocks, at), &x[p]);
+        load_piece((const sp_act_q8 *)o->m->x + at, piece_blocks(n_blocks, at), &x[p]);
     }
     for (int64_t r = 0; r < 16; r++) {
-        const uint8_t *row = w + (size_t)(r < n_rows ? r : n_rows - 1) * m->w_stride;
+        const uint8_t *row = o->w + (size_t)(r < o->n_rows ? r : o->n_rows - 1) * o->m->w_stride;
         for (size_t p = 0; p < n_pieces; p++) {
             size_t at = first + p * BLOCKS;
-            const uint8_t *b = row + at * sizeof(sp_block_q8_0);
-            fetch_next(b, BLOCKS * sizeof(sp_block_q8_0));
-            multiply_piece(b, piece_blocks(n_blocks, at), &x[p], &wait.sum[p][r], &wait.d[p][r]);
+            fetch_span(&next, o->lines);
+            multiply_piece(row + at * sizeof(sp_block_q8_0), piece_blocks(n_blocks, at), &x[p],
+                           &wait.sum[p][r], &wait.d[p][r]);
         }
     }
     for (size_t p = 0; p < n_pieces; p++)
@@ -173,13 +182,20 @@ INLINE __m512 add_span(const sp_matmul *m, const uint8_t *w, int64_t n_rows, siz
 
 void sp_matmul_one_q8_0_avx512(const sp_matmul *m)
 {
+    const size_t bytes = sizeof(sp_block_q8_0), n_blocks = m->n / 32, n_pieces = (n_blocks - 1) / BLOCKS + 1;
+    const bool whole = n_pieces <= SPAN;
+    const size_t span = whole ? n_pieces : 1, span_bytes = whole ? n_blocks * bytes : BLOCKS * bytes;
+    const int lines = lines_of_step(span_bytes, 16 * span, whole);
     for (int64_t row = 0; row < m->n_rows; row += 16) {
-        int64_t n_rows = m->n_rows - row < 16 ? m->n_rows - row : 16;
-        const uint8_t *w = (const uint8_t *)m->w + (size_t)row * m->w_stride;
+        sixteen g = begin_sixteen(m, row, false);
+        one_walk o = {m, g.w, g.n_rows, span, lines};
         __m512 y = _mm512_setzero_ps();
-        for (size_t first = 0; first < m->n / 32; first += SPAN * BLOCKS)
-            y = add_span(m, w, n_rows, first, y);
-        store_sums(m, row, n_rows, 0, 1, &y);
+        for (size_t first = 0; first < n_blocks; first += span * BLOCKS) {
+            size_t end = first + span * BLOCKS;
+            const uint8_t *next = end < n_blocks ? g.w + end * bytes : next_sixteen(m, row);
+            y = add_span(&o, first, begin_fetch(next, m->w_stride, span_bytes, whole), y);
+        }
+        store_sums(m, row, g.n_rows, 0, 1, &y);
     }
 }
 
