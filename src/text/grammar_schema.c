@@ -131,7 +131,7 @@ sp_status sp_schema_push(const sp_schema_compiler *c, const sp_schema_list **lis
 {
     sp_schema_list *cell = sp_arena_alloc(c->arena, sizeof *cell);
     if (!cell) return sp_fail_nomem(c->err, "json schema", sizeof *cell);
-    *cell = (sp_schema_list){*list, item, text};
+    *cell = (sp_schema_list){.rest = *list, .item = item, .text = text};
     *list = cell;
     return SP_OK;
 }

@@ -383,17 +383,27 @@ static sp_status apply_all(stage *s, const sp_json *value)
     return SP_OK;
 }
 
-/* Without schemas beside it that say more of properties (or items), this is additionalProperties (items). */
+/* Properties that no schema beside or inside it evaluates: seen to where objects are made. Items: without schemas that say more of them
+ * this is "items". */
 static sp_status apply_unevaluated(stage *s, const char *keyword, const sp_json *value)
 {
     static const char *const others[] = {"$ref", "$dynamicRef",      "allOf",   "anyOf", "oneOf", "not",
                                          "if",   "dependentSchemas", "contains"};
-    bool plain = true;
-    const char *same = strcmp(keyword, "unevaluatedItems") == 0 ? "items" : "additionalProperties";
-    if (sp_json_bool(value, false) || sp_json_get(s->schema, same)) return SP_OK;
+    bool plain = strcmp(keyword, "unevaluatedItems") != 0 || sp_json_bool(value, false) ||
+                 sp_json_get(s->schema, "items");
+    if (plain) return SP_OK;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        plain = plain && !sp_json_get(s->schema, others[i]);
-    return plain ? SP_OK : refuse(s, keyword);
+        if (sp_json_get(s->schema, others[i])) return refuse(s, keyword);
+    return SP_OK;
+}
+
+static sp_status push_source(stage *s, sp_schema_item item)
+{
+    sp_schema_list *cell = sp_arena_alloc(s->x->c->arena, sizeof *cell);
+    if (!cell) return sp_fail_nomem(s->x->c->err, "json schema", sizeof *cell);
+    *cell = (sp_schema_list){.rest = s->k.sources, .item = item, .way = s->way};
+    s->k.sources = cell;
+    return SP_OK;
 }
 
 typedef enum keyword_kind { K_NOTE, K_REFUSED, K_SOURCE, K_BRANCH, K_OTHER, K_COUNT, K_BOUND } keyword_kind;
@@ -518,7 +528,7 @@ static sp_status apply_schema(expansion *x, const sp_case *k, const todo *at)
     SP_TRY(sp_schema_push(x->c, &s.way, at->item, NULL));
     SP_TRY(sp_schema_push(x->c, &s.k.seen, at->item, NULL));
     while (sp_json_next(s.schema, &iter, &name, &value)) SP_TRY(apply_keyword(&s, name, value, &is_source));
-    if (is_source) SP_TRY(sp_schema_push(x->c, &s.k.sources, at->item, NULL));
+    if (is_source) SP_TRY(push_source(&s, at->item));
     return finish_stage(&s, 0);
 }
 

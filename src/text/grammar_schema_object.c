@@ -19,6 +19,7 @@ typedef struct object_maker {
     sp_schema_compiler *c;
     const sp_case *k;
     sp_schema_item sources[SOURCES_MAX]; /* oldest first */
+    const sp_schema_list *ways[SOURCES_MAX];
     size_t n_sources;
     const char *patterns[SP_SCHEMA_PATTERNS_MAX];
     uint32_t dfas[SP_SCHEMA_PATTERNS_MAX];
@@ -122,6 +123,30 @@ static bool allows_name(const object_maker *m, const char *name, const sp_buf *q
 
 /* --- what stands under a name --------------------------------------------------------------------------- */
 
+static bool leads_through(const sp_schema_list *way, const sp_json *schema)
+{
+    for (; way; way = way->rest)
+        if (way->item.value == schema) return true;
+    return false;
+}
+
+/* Whether a schema inside source `i` evaluates the name, so that "unevaluatedProperties" there does not. Branches that are not taken in
+ * this case may do so as well; without them less is allowed, never more. */
+static bool is_evaluated(const object_maker *m, size_t i, const char *name, unsigned matched)
+{
+    for (size_t j = 0; j < m->n_sources; j++) {
+        const sp_json *source = m->sources[j].value;
+        if (j == i || m->sources[j].is_const || !leads_through(m->ways[j], m->sources[i].value)) continue;
+        if (sp_json_get(source, "additionalProperties") || sp_json_get(source, "unevaluatedProperties") ||
+            (name && sp_json_get(sp_json_get(source, "properties"), name)))
+            return true;
+        for (size_t p = 0; p < m->n_patterns; p++)
+            if ((matched >> p & 1) && sp_json_get(sp_json_get(source, "patternProperties"), m->patterns[p]))
+                return true;
+    }
+    return false;
+}
+
 /* Schemas under a name that matches these patterns; `name` NULL: one that is not known. */
 static sp_status value_node(object_maker *m, const char *name, unsigned matched, uint32_t *node)
 {
@@ -140,7 +165,8 @@ static sp_status value_node(object_maker *m, const char *name, unsigned matched,
             items[n++] = (sp_schema_item){own, true};
             continue;
         }
-        if (!other) other = sp_json_get(source, "unevaluatedProperties");
+        if (!other && !is_evaluated(m, i, name, matched))
+            other = sp_json_get(source, "unevaluatedProperties");
         if (own) items[n++] = (sp_schema_item){own, false};
         for (size_t p = 0; p < m->n_patterns; p++) {
             const sp_json *schema = matched >> p & 1 ? sp_json_get(map, m->patterns[p]) : NULL;
@@ -297,6 +323,7 @@ static sp_status take_sources(object_maker *m, bool *possible)
     size_t i = m->n_sources;
     for (const sp_schema_list *l = m->k->sources; l; l = l->rest) {
         m->sources[--i] = l->item;
+        m->ways[i] = l->way;
         m->closed |= l->item.is_const;
         *possible = *possible && (!l->item.is_const || sp_json_is(l->item.value, SP_JSON_OBJECT));
     }

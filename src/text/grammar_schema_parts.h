@@ -37,7 +37,8 @@ typedef struct sp_schema_item {
 typedef struct sp_schema_list {
     const struct sp_schema_list *rest;
     sp_schema_item item;
-    const char *text; /* names and patterns */
+    const char *text;                 /* names and patterns */
+    const struct sp_schema_list *way; /* of sources: the schemas that led there, itself included */
 } sp_schema_list;
 
 /* What holds of a value in one case. */

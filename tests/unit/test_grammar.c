@@ -165,6 +165,29 @@ static void test_objects(void **state)
            {"{\"a\":1,\"b\":1}", true}, {"{\"a\":1}", false});
 }
 
+static void test_unevaluated(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    EXPECT("{\"$defs\":{\"b\":{\"properties\":{\"b\":{\"type\":\"null\"}},\"patternProperties\":{\"^x\":{}}}}"
+           ",\"type\":\"object\",\"properties\":{\"a\":{}},"
+           "\"allOf\":[{\"$ref\":\"#/$defs/b\"}],\"unevaluatedProperties\":{\"type\":\"boolean\"}}",
+           {"{\"a\":1,\"b\":null}", true}, {"{\"b\":null}", true}, {"{\"b\":1}", false},
+           {"{\"x1\":1,\"c\":true}", true}, {"{\"c\":1}", false});
+    EXPECT("{\"type\":\"object\",\"anyOf\":[{\"properties\":{\"a\":{}},\"required\":[\"a\"]},{\"properties\":"
+           "{\"b\":{}},\"required\":[\"b\"]}],"
+           "\"unevaluatedProperties\":false}",
+           {"{\"a\":1}", true}, {"{\"b\":1}", true}, {"{\"c\":1}", false}, {"{\"a\":1,\"c\":1}", false},
+           {"{}", false});
+    EXPECT("{\"type\":\"object\",\"allOf\":[{\"additionalProperties\":{\"type\":\"null\"}}],"
+           "\"unevaluatedProperties\":false}",
+           {"{\"a\":null}", true}, {"{\"a\":1}", false});
+    /* what stands outside the schema is not inside it */
+    EXPECT("{\"type\":\"object\",\"properties\":{\"a\":{}},\"allOf\":[{\"properties\":{\"b\":{}},"
+           "\"unevaluatedProperties\":false}]}",
+           {"{\"b\":1}", true}, {"{\"a\":1}", false});
+}
+
 static void test_choices(void **state)
 {
     static const char *const kinds = "{\"oneOf\":[{\"type\":\"object\",\"properties\":{\"kind\":{\"const\":"
@@ -586,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_scalars),
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_unevaluated),
         cmocka_unit_test(test_choices),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_items_that_differ),
