@@ -47,12 +47,22 @@ void sp_bench_print_cost(const sp_cost *cost, const sp_machine *machine, const s
     putchar('\n');
 }
 
+/* Where there are several memory nodes: which they are. */
+static void print_nodes(void)
+{
+    sp_place place;
+    sp_place_read(&place);
+    for (int i = 0; place.n_nodes > 1 && i < place.n_nodes; i++)
+        printf("node %d: %d processors\n", place.nodes[i], sp_place_node_cpus(&place, i));
+}
+
 static void print_ceilings(const sp_machine *m, int json)
 {
+    if (!json) print_nodes();
     if (!json) printf("%-8s  %-30s  %7s  %s\n", "what", "how", "threads", "per second");
     for (int i = 0; i < m->n_ceilings; i++) {
         const sp_ceiling *c = &m->ceilings[i];
-        bool bytes = c->kind == SP_CEILING_MEMORY || c->kind == SP_CEILING_DISK;
+        bool bytes = c->kind == SP_CEILING_MEMORY || c->kind == SP_CEILING_DISK || c->kind == SP_CEILING_NODE;
         if (json)
             printf("%s{\"what\":\"%s\",\"how\":\"%s\",\"threads\":%d,\"per_s\":%.6g}", i ? ",\n " : "[",
                    sp_ceiling_name(c->kind), c->how, c->n_threads, c->per_s);
@@ -73,6 +83,7 @@ int sp_bench_machine(const sp_int_list *threads, const char *disk, int json)
         status = sp_machine_measure(&machine, threads->items[i] ? (int)threads->items[i] : n_cpus, &err);
     if (threads->n == 0) status = sp_machine_measure(&machine, 1, &err);
     if (status == SP_OK && threads->n == 0 && n_cpus > 1) status = sp_machine_measure(&machine, n_cpus, &err);
+    if (status == SP_OK) status = sp_machine_measure_nodes(&machine, &err);
     if (status == SP_OK && disk) status = sp_machine_measure_disk(&machine, disk, &err);
     if (status != SP_OK) return sp_cli_fail(&err, NULL);
     print_ceilings(&machine, json);

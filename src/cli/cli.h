@@ -175,8 +175,12 @@ typedef struct sp_sampling_args {
  * is wrong and returns NULL. */
 char *sp_cli_locate(const char *model);
 
-/* Locate and open; prints what is wrong and returns false. The first also sees to memory nodes, for this thread and those
- * that start later: `args` may be NULL, for defaults. */
+/* --numa, for this thread and those that start later. Only who asked for a mode by name hears that the system does not go
+ * along. */
+void sp_cli_place_memory(const char *mode);
+
+/* Locate and open; prints what is wrong and returns false. The first also does what
+ * sp_cli_place_memory does: `args` may be NULL, for defaults. */
 bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args *args);
 bool sp_cli_open_tokenizer(sp_tokenizer **tokenizer, const char *name);
 

@@ -414,7 +414,10 @@ static int run_bench(const void *options, char *const *operands, int n_operands)
     const bench_args *args = options;
     if (args->disk && !args->machine) return sp_cli_usage(&sp_command_bench, "--disk needs --machine");
     if (args->replay) return sp_bench_replay(args->replay, args->json);
-    if (n_operands == 0 && args->machine) return sp_bench_machine(&args->threads, args->disk, args->json);
+    if (n_operands == 0 && args->machine) {
+        sp_cli_place_memory(args->session.numa);
+        return sp_bench_machine(&args->threads, args->disk, args->json);
+    }
     if (n_operands == 0) return sp_cli_usage(&sp_command_bench, "MODEL is missing");
     bench *b = sp_calloc(1, sizeof *b);
     if (!b) return sp_cli_say("out of memory");

@@ -107,8 +107,7 @@ sp_status sp_cli_parse_ids(sp_tokens *tokens, const char *text, size_t len, sp_e
     return SP_OK;
 }
 
-/* --numa. Only who asked for a mode by name hears that the system does not go along. */
-static void place_memory(const char *mode)
+void sp_cli_place_memory(const char *mode)
 {
     sp_place place;
     if (strcmp(mode, "off") == 0) return;
@@ -134,7 +133,7 @@ bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args
     }
     char *path = sp_cli_locate(name);
     if (!path) return false;
-    place_memory(args->numa);
+    sp_cli_place_memory(args->numa);
     if (args->no_mmap) options.load = SP_LOAD_COPY;
     options.n_threads = (int32_t)args->n_threads;
     sp_status status = sp_model_open_with(model, path, &options, &err);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@
 #define MEMORY_BYTES ((size_t)512 << 20) /* many times a last-level cache */
 #define MEMORY_CHUNK ((size_t)1 << 20)
 #define CHUNKS_PER_THREAD 8
+#define NODES_MAX 4
 #define DISK_READ ((size_t)4 << 20) /* about an expert's matrix */
 #define DISK_LEAST ((uint64_t)64 << 20)
 #define DISK_READS 48
@@ -29,14 +31,16 @@
 
 const char *sp_ceiling_name(sp_ceiling_kind kind)
 {
-    static const char *const names[] = {"memory", "int8", "float32", "disk"};
+    static const char *const names[] = {"memory", "int8", "float32", "disk", "node"};
     return names[kind];
 }
 
 static void add_ceiling(sp_machine *m, sp_ceiling_kind kind, const char *how, int n_threads, double per_s)
 {
-    if (m->n_ceilings < SP_MACHINE_MAX)
-        m->ceilings[m->n_ceilings++] = (sp_ceiling){kind, how, n_threads, per_s};
+    if (m->n_ceilings == SP_MACHINE_MAX) return;
+    sp_ceiling *c = &m->ceilings[m->n_ceilings++];
+    *c = (sp_ceiling){.kind = kind, .n_threads = n_threads, .per_s = per_s};
+    snprintf(c->how, sizeof c->how, "%s", how);
 }
 
 double sp_machine_best(const sp_machine *machine, sp_ceiling_kind kind, int n_threads)
@@ -64,24 +68,62 @@ static void read_chunks(void *ctx, size_t begin, size_t end, int thread)
     atomic_fetch_xor(&job->sum, sum);
 }
 
+static double read_best(sp_pool *pool, const char *data)
+{
+    double best = 0;
+    read_job job = {data, 0};
+    for (int i = 0; i < N_RUNS; i++) {
+        double start = sp_seconds();
+        sp_pool_run(pool, MEMORY_BYTES / MEMORY_CHUNK, 1, read_chunks, &job);
+        double per_s = (double)MEMORY_BYTES / (sp_seconds() - start);
+        if (per_s > best) best = per_s;
+    }
+    return best;
+}
+
 static sp_status measure_memory(sp_machine *machine, sp_pool *pool, sp_error *err)
 {
-    sp_arena *arena = sp_arena_create(MEMORY_BYTES); /* whose blocks are in huge pages */
-    char *data = arena ? sp_arena_alloc(arena, MEMORY_BYTES) : NULL;
-    sp_status status = data ? SP_OK : sp_fail_nomem(err, "measuring memory", MEMORY_BYTES);
-    double best = 0;
-    if (data) {
+    char *data = sp_pages_map(MEMORY_BYTES);
+    if (!data) return sp_fail_nomem(err, "measuring memory", MEMORY_BYTES);
+    memset(data, 1, MEMORY_BYTES);
+    add_ceiling(machine, SP_CEILING_MEMORY, "read", sp_pool_threads(pool), read_best(pool, data));
+    sp_pages_unmap(data, MEMORY_BYTES);
+    return SP_OK;
+}
+
+/* The calling thread is on the node whose processors read, and so is the pool that it makes. */
+static sp_status measure_link(sp_machine *machine, const sp_place *place, int from, int to, sp_error *err)
+{
+    sp_pool *pool = NULL;
+    sp_status status = SP_OK;
+    char how[40];
+    char *data = sp_pages_map(MEMORY_BYTES);
+    if (!data) return sp_fail_nomem(err, "measuring memory", MEMORY_BYTES);
+    if (sp_place_bind(data, MEMORY_BYTES, place, to)) {
         memset(data, 1, MEMORY_BYTES);
-        read_job job = {data, 0};
-        for (int i = 0; i < N_RUNS; i++) {
-            double start = sp_seconds();
-            sp_pool_run(pool, MEMORY_BYTES / MEMORY_CHUNK, 1, read_chunks, &job);
-            double per_s = (double)MEMORY_BYTES / (sp_seconds() - start);
-            if (per_s > best) best = per_s;
-        }
-        add_ceiling(machine, SP_CEILING_MEMORY, "read", sp_pool_threads(pool), best);
+        status = sp_pool_create(&pool, 0, err);
     }
-    sp_arena_destroy(arena);
+    if (pool) {
+        snprintf(how, sizeof how, "node %d reads node %d", place->nodes[from], place->nodes[to]);
+        add_ceiling(machine, SP_CEILING_NODE, how, sp_pool_threads(pool), read_best(pool, data));
+    }
+    sp_pool_destroy(pool);
+    sp_pages_unmap(data, MEMORY_BYTES);
+    return status;
+}
+
+sp_status sp_machine_measure_nodes(sp_machine *machine, sp_error *err)
+{
+    sp_place place;
+    sp_status status = SP_OK;
+    sp_place_read(&place);
+    int n = place.n_nodes < NODES_MAX ? place.n_nodes : NODES_MAX;
+    for (int from = 0; n > 1 && from < n && status == SP_OK; from++) {
+        if (!sp_place_pin_node(pthread_self(), &place, from)) break;
+        for (int to = 0; to < n && status == SP_OK; to++)
+            status = measure_link(machine, &place, from, to, err);
+    }
+    if (n > 1) sp_place_unpin(pthread_self(), &place);
     return status;
 }
 
