@@ -253,19 +253,20 @@ TILES_32(tiles_32_min, true)
 
 /* --- rows of the table ------------------------------------------------------------------------------------ */
 
-#define FORMATS(M)                                                                                           \
-    M(Q4_0, tiles_32, NULL)                                                                                  \
-    M(Q4_1, tiles_32_min, NULL)                                                                              \
-    M(Q5_0, tiles_32, NULL)                                                                                  \
-    M(Q5_1, tiles_32_min, NULL)                                                                              \
-    M(Q8_0, tiles_32, NULL)                                                                                  \
-    M(IQ4_NL, tiles_32, NULL)                                                                                \
-    M(Q2_K, tiles_bytes_min_16, fold_bytes_min_16)                                                           \
-    M(Q3_K, tiles_negated, fold_negated_16)                                                                  \
-    M(Q4_K, tiles_words_min_32, fold_words_min_32)                                                           \
-    M(Q5_K, tiles_words_min_32, fold_words_min_32)                                                           \
-    M(Q6_K, tiles_words, fold_words_16)                                                                      \
-    M(IQ4_XS, tiles_words, fold_words_32)
+typedef void (*fold_fn)(const sp_panel *p, void *panel);
+
+/* For tiles of AVX-512 the tiles of AMX that take the same panels, folded. */
+static const struct tiles_pair {
+    sp_tiles_fn avx512, amx;
+    fold_fn fold;
+} tiles_pairs[] = {
+    {sp_tiles_b32_avx512, tiles_32, NULL},
+    {sp_tiles_b32_min_avx512, tiles_32_min, NULL},
+    {sp_tiles_16_offset_avx512, tiles_words, fold_words_16},
+    {sp_tiles_32_offset_avx512, tiles_words, fold_words_32},
+    {sp_tiles_16_min_avx512, tiles_bytes_min_16, fold_bytes_min_16}, /* Q2_K alone */
+    {sp_tiles_32_min_avx512, tiles_words_min_32, fold_words_min_32},
+};
 
 static sp_panel_format formats[SP_DTYPE_COUNT]; /* those of AVX-512 with tiles of this file */
 static sp_matmul_fn narrow[SP_DTYPE_COUNT];     /* for few activation rows */
@@ -283,29 +284,55 @@ static void multiply(const sp_matmul *m, sp_dtype dtype)
     tile_release();
 }
 
-#define MATMUL(type, tiles, fold)                                                                            \
+#define FORMATS(M)                                                                                           \
+    M(Q4_0)                                                                                                  \
+    M(Q4_1)                                                                                                  \
+    M(Q5_0)                                                                                                  \
+    M(Q5_1)                                                                                                  \
+    M(Q8_0)                                                                                                  \
+    M(Q2_K)                                                                                                  \
+    M(Q3_K)                                                                                                  \
+    M(Q4_K)                                                                                                  \
+    M(Q5_K)                                                                                                  \
+    M(Q6_K)                                                                                                  \
+    M(IQ4_NL)                                                                                                \
+    M(IQ4_XS)                                                                                                \
+    M(IQ1_S)                                                                                                 \
+    M(IQ1_M)                                                                                                 \
+    M(IQ2_XXS)                                                                                               \
+    M(IQ2_XS)                                                                                                \
+    M(IQ2_S)                                                                                                 \
+    M(IQ3_XXS)                                                                                               \
+    M(IQ3_S)
+
+#define MATMUL(type)                                                                                         \
     static void matmul_##type##_amx(const sp_matmul *m)                                                      \
     {                                                                                                        \
         multiply(m, SP_DTYPE_##type);                                                                        \
     }
 FORMATS(MATMUL)
 
-static void set_row(sp_kernels *k, sp_dtype dtype, sp_tiles_fn tiles,
-                    void (*fold)(const sp_panel *p, void *panel), sp_matmul_fn matmul)
+/* A row whose panels exist; others stay as they are. */
+static void set_row(sp_kernels *k, sp_dtype dtype, sp_matmul_fn matmul)
 {
-    if (!k->panels[dtype]) return;
-    formats[dtype] = *k->panels[dtype];
-    formats[dtype].tiles = tiles;
+    const sp_panel_format *base = k->panels[dtype];
+    struct tiles_pair pair = {NULL, NULL, NULL};
+    for (size_t i = 0; base && i < sizeof tiles_pairs / sizeof tiles_pairs[0]; i++)
+        if (tiles_pairs[i].avx512 == base->tiles) pair = tiles_pairs[i];
+    if (!pair.amx) return;
+    if (dtype == SP_DTYPE_Q3_K) pair = (struct tiles_pair){NULL, tiles_negated, fold_negated_16};
+    formats[dtype] = *base;
+    formats[dtype].tiles = pair.amx;
     formats[dtype].tile_rows = TILE_ROWS;
-    formats[dtype].fold = fold;
-    if (fold) formats[dtype].panel_bytes = sizeof(folded_panel);
+    formats[dtype].fold = pair.fold;
+    if (pair.fold) formats[dtype].panel_bytes = sizeof(folded_panel);
     narrow[dtype] = k->matmul[dtype];
     k->matmul[dtype] = matmul;
 }
 
 bool sp_fill_matmul_amx(sp_kernels *k)
 {
-#define SET_ROW(type, tiles, fold) set_row(k, SP_DTYPE_##type, tiles, fold, matmul_##type##_amx);
+#define SET_ROW(type) set_row(k, SP_DTYPE_##type, matmul_##type##_amx);
     FORMATS(SET_ROW)
     return true;
 }
