@@ -20,6 +20,8 @@
 #define TILE_HEADS_MIN 4
 /* Work per thread below which segments are shared out. */
 #define PIECES_PER_THREAD 4
+/* Multiply-adds that one thread does sooner than two begin. */
+#define SMALL_WORK 524288
 /* Floats of segments that wait to be merged: 16 MiB. */
 #define WAITING_FLOATS ((int64_t)4 << 20)
 
@@ -364,6 +366,14 @@ static void record_attention(sp_ops *ops, const attention_job *job, const sp_spa
     if (kept && saved) sp_tape_record(ops, job->y, &job->q, 1, sp_attention_backward_blocks, saved);
 }
 
+/* Whether other threads would come too late. */
+static bool is_small(const attention_job *job, const sp_span *spans, int n_spans)
+{
+    int64_t work = 0;
+    for (int s = 0; s < n_spans; s++) work += (spans[s].position + spans[s].n_rows) * spans[s].n_rows;
+    return work * job->a->n_heads * (job->a->k_dim + job->a->v_dim) < SMALL_WORK;
+}
+
 /* By the kernels, in inference's order. Its memory is given back. */
 static void attend(sp_ops *ops, attention_job *job, const sp_span *spans, int n_spans)
 {
@@ -373,7 +383,8 @@ static void attend(sp_ops *ops, attention_job *job, const sp_span *spans, int n_
         if (shared)
             share_segments(ops, job);
         else
-            sp_pool_run(ops->pool, (size_t)job->n_tiles, 1, walk_tiles, job);
+            sp_pool_run(ops->pool, (size_t)job->n_tiles,
+                        is_small(job, spans, n_spans) ? (size_t)job->n_tiles : 1, walk_tiles, job);
     }
     sp_arena_restore(ops->arena, mark);
 }

@@ -10,6 +10,8 @@
 /* Multiply-adds that make a chunk worth a trip to the shared counter, and weight rows that a chunk has at least:
  * the kernels treat so many together. */
 #define CHUNK_WORK 262144
+/* So many further activation rows cost what the first does, for which the weights are read. */
+#define FIRST_ROW 4
 #define CHUNK_ROWS 64
 
 typedef struct quantize_job {
@@ -43,7 +45,7 @@ bool sp_linear_prepare(sp_ops *ops, const sp_tensor *x, sp_act act, sp_act_rows 
             return false;
         }
         quantize_job job = {ops->kernels->quantize[act], x, rows, stride};
-        sp_pool_run(ops->pool, (size_t)n, 4, quantize_rows, &job);
+        sp_pool_run(ops->pool, (size_t)n, sp_ops_grain(sp_tensor_cols(x)), quantize_rows, &job);
         ops->act_of[act] = x;
         ops->act_rows[act] = rows;
     }
@@ -165,12 +167,13 @@ static void run_chunks(sp_ops *ops, sp_linear_product *products, int64_t n_produ
     for (int64_t i = 0; i < n_products; i++) {
         const sp_linear_product *p = &products[i];
         n_chunks += count_chunks(p);
-        work += p->n_x * p->n_out * sp_tensor_cols(p->w) * (p->up ? 2 : 1);
+        work += p->n_out * sp_tensor_cols(p->w) * (p->up ? 2 : 1) * (p->n_x + FIRST_ROW - 1) / FIRST_ROW;
     }
     if (n_chunks == 0) return;
     chunk_job job = {products, products + n_products};
-    sp_pool_run(ops->pool, (size_t)n_chunks, (size_t)(CHUNK_WORK / (work / n_chunks + 1) + 1),
-                multiply_chunks, &job);
+    int64_t n_parts = work < 2 * CHUNK_WORK ? 1 : work / CHUNK_WORK;
+    sp_pool_run(ops->pool, (size_t)n_chunks, (size_t)((n_chunks + n_parts - 1) / n_parts), multiply_chunks,
+                &job);
 }
 
 void sp_linear_run(sp_ops *ops, sp_linear_product *products, int64_t n_products)

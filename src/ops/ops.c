@@ -7,9 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows handed to a thread at once by cheap ops. */
-#define ROW_GRAIN 8
-
 void sp_ops_init(sp_ops *ops, sp_pool *pool, sp_arena *arena)
 {
     *ops = (sp_ops){.kernels = sp_kernels_get(), .pool = pool, .arena = arena};
@@ -103,7 +100,8 @@ static void add_to_gradient(sp_ops *ops, const sp_tensor *x, const float *dy, in
     int64_t n = sp_tensor_cols(x);
     add_job job = {ops, dy, NULL, dy_row, n, n, false};
     job.y = sp_tape_grad_fresh(ops, x, &job.set);
-    if (job.y) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_strided, &job);
+    if (job.y)
+        sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), sp_ops_grain(sp_tensor_cols(x)), add_strided, &job);
 }
 
 /* Columns col .. col + n - 1 of row i of d += rows i share .. i share + share - 1 of dy, in order; the whole row of d
@@ -137,7 +135,9 @@ static void backward_columns(sp_ops *ops, const sp_node *node)
     int64_t n = sp_tensor_cols(node->output);
     share_job job = {ops, node->grad, NULL, n, sp_tensor_cols(x), *col, n, 1, false};
     job.d = sp_tape_grad_fresh(ops, x, &job.set);
-    if (job.d) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_shared_rows, &job);
+    if (job.d)
+        sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), sp_ops_grain(sp_tensor_cols(x)), add_shared_rows,
+                    &job);
 }
 
 /* A reshaped tensor's gradient is x's, and that of some rows is a stretch of x's. */
@@ -186,7 +186,7 @@ sp_tensor *sp_op_dense(sp_ops *ops, const sp_tensor *x)
     sp_tensor *y = sp_ops_new(ops, sp_tensor_rows(x), n);
     if (!y) return NULL;
     add_job job = {ops, x->data, y->data, sp_ops_stride(x), n, n, true};
-    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, add_strided, &job);
+    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), sp_ops_grain(sp_tensor_cols(x)), add_strided, &job);
     sp_tape_record(ops, y, &x, 1, backward_dense, NULL);
     return y;
 }
@@ -254,7 +254,7 @@ sp_tensor *sp_op_embed(sp_ops *ops, const sp_tensor *table, const int32_t *ids, 
     sp_tensor *y = sp_ops_new(ops, n_ids, sp_tensor_cols(table));
     if (!y) return NULL;
     pick_job job = {ops, table, ids, y};
-    sp_pool_run(ops->pool, (size_t)n_ids, ROW_GRAIN, pick_rows, &job);
+    sp_pool_run(ops->pool, (size_t)n_ids, sp_ops_grain(sp_tensor_cols(table)), pick_rows, &job);
     if (ops->tape) sp_tape_record(ops, y, &table, 1, backward_pick, ids);
     return y;
 }
@@ -342,7 +342,7 @@ static void backward_norm(sp_ops *ops, const sp_node *node)
     job.dw = sp_tape_grad(ops, node->inputs[1]);
     job.r = sp_ops_alloc(ops, (size_t)rows, sizeof *job.r);
     if (!job.r) return;
-    sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, backward_norm_rows, &job);
+    sp_pool_run(ops->pool, (size_t)rows, sp_ops_grain(n), backward_norm_rows, &job);
     if (job.dw) sp_pool_run(ops->pool, (size_t)n, COLUMN_GRAIN, backward_norm_columns, &job);
 }
 
@@ -360,7 +360,7 @@ sp_tensor *sp_op_rms_norm(sp_ops *ops, const sp_tensor *x, const sp_tensor *w, f
     }
     if (!y || !weights) return NULL;
     norm_job job = {ops, x, weights, y, eps};
-    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), ROW_GRAIN, norm_rows, &job);
+    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(x), sp_ops_grain(sp_tensor_cols(x)), norm_rows, &job);
     if (ops->tape) {
         norm_saved *saved = sp_ops_alloc(ops, 1, sizeof *saved);
         if (!saved) return NULL;
@@ -403,7 +403,7 @@ sp_tensor *sp_op_add(sp_ops *ops, const sp_tensor *a, const sp_tensor *b)
     sp_tensor *y = sp_ops_new(ops, sp_tensor_rows(a), sp_tensor_cols(a));
     if (!y) return NULL;
     pair_job job = {ops, a, b, y};
-    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(a), ROW_GRAIN, add_rows, &job);
+    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(a), sp_ops_grain(sp_tensor_cols(a)), add_rows, &job);
     if (ops->tape) sp_tape_record(ops, y, (const sp_tensor *[]){a, b}, 2, backward_add, NULL);
     return y;
 }
@@ -429,7 +429,9 @@ static void backward_concat(sp_ops *ops, const sp_node *node)
                      false};
     add_to_gradient(ops, a, node->grad, cols);
     job.d = sp_tape_grad_fresh(ops, b, &job.set);
-    if (job.d) sp_pool_run(ops->pool, (size_t)sp_tensor_rows(b), ROW_GRAIN, add_shared_rows, &job);
+    if (job.d)
+        sp_pool_run(ops->pool, (size_t)sp_tensor_rows(b), sp_ops_grain(sp_tensor_cols(b)), add_shared_rows,
+                    &job);
 }
 
 sp_tensor *sp_op_concat(sp_ops *ops, const sp_tensor *a, const sp_tensor *b)
@@ -439,7 +441,7 @@ sp_tensor *sp_op_concat(sp_ops *ops, const sp_tensor *a, const sp_tensor *b)
     sp_tensor *y = sp_ops_new(ops, sp_tensor_rows(a), sp_tensor_cols(a) + sp_tensor_cols(b));
     if (!y) return NULL;
     pair_job job = {ops, a, b, y};
-    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(a), ROW_GRAIN, concat_rows, &job);
+    sp_pool_run(ops->pool, (size_t)sp_tensor_rows(a), sp_ops_grain(sp_tensor_cols(a)), concat_rows, &job);
     if (ops->tape) sp_tape_record(ops, y, (const sp_tensor *[]){a, b}, 2, backward_concat, NULL);
     return y;
 }

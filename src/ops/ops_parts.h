@@ -26,6 +26,15 @@ static inline int64_t sp_ops_stride(const sp_tensor *t)
     return (int64_t)(t->row_bytes / sizeof(float));
 }
 
+/* Rows of a cheap op that are worth a trip to another thread: at least so many, and so many elements. */
+#define SP_OPS_ROW_GRAIN 8
+#define SP_OPS_WORTH 16384
+static inline size_t sp_ops_grain(int64_t cols)
+{
+    return (size_t)(SP_OPS_WORTH / (cols + 1) > SP_OPS_ROW_GRAIN ? SP_OPS_WORTH / (cols + 1)
+                                                                 : SP_OPS_ROW_GRAIN);
+}
+
 /* Router scores of one row of n logits. */
 void sp_route_scores(const sp_kernels *kernels, sp_route_score score, int64_t n, const float *logits,
                      float *scores);

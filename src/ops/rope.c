@@ -153,7 +153,7 @@ sp_tensor *sp_op_rope(sp_ops *ops, const sp_tensor *x, const sp_rope *rope, cons
     const float *cos_sin = find_angles(ops, rope, positions, n_tokens);
     if (!y || !cos_sin) return NULL;
     rope_job job = {x, y, cos_sin, rope->dim, n_per_row, rope->interleaved};
-    sp_pool_run(ops->pool, (size_t)rows, ROW_GRAIN, rope_rows, &job);
+    sp_pool_run(ops->pool, (size_t)rows, sp_ops_grain(sp_tensor_cols(x)), rope_rows, &job);
     if (ops->tape) {
         rope_job *saved = sp_ops_alloc(ops, 1, sizeof *saved);
         if (!saved) return NULL;
