@@ -23,6 +23,7 @@ void sp_fill_matmul_avxvnni(sp_kernels *k);
 void sp_fill_quant_avx512(sp_kernels *k);
 bool sp_fill_matmul_amx(sp_kernels *k); /* on AVX-512's; false: the compiler of this build has no AMX */
 void sp_fill_float_matmul_avx512(sp_kernels *k);
+void sp_fill_iq_avx512(sp_kernels *k);
 void sp_fill_attend_avx2(sp_kernels *k);
 void sp_fill_attend_avx512(sp_kernels *k);
 void sp_fill_gemm_avx512(sp_kernels *k);

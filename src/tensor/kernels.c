@@ -119,6 +119,7 @@ static void build_x86(void)
         if (present[SP_ISA_AVXVNNI]) sp_fill_matmul_avxvnni(&tables[SP_ISA_AVX512]);
         sp_fill_quant_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_float_matmul_avx512(&tables[SP_ISA_AVX512]);
+        sp_fill_iq_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_attend_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_gemm_avx512(&tables[SP_ISA_AVX512]);
         sp_fill_train_avx512(&tables[SP_ISA_AVX512]);

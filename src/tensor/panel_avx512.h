@@ -103,6 +103,16 @@ void sp_matmul_one_q4_k_avx512(const sp_matmul *m);
 void sp_matmul_one_q5_k_avx512(const sp_matmul *m);
 void sp_matmul_one_q6_k_avx512(const sp_matmul *m);
 
+/* Of up to SP_FEW activation rows (one_iq_avx512.c), once the codebooks are packed. */
+void sp_pack_codebooks_avx512(void);
+void sp_matmul_few_iq1_s_avx512(const sp_matmul *m);
+void sp_matmul_few_iq1_m_avx512(const sp_matmul *m);
+void sp_matmul_few_iq2_xxs_avx512(const sp_matmul *m);
+void sp_matmul_few_iq2_xs_avx512(const sp_matmul *m);
+void sp_matmul_few_iq2_s_avx512(const sp_matmul *m);
+void sp_matmul_few_iq3_xxs_avx512(const sp_matmul *m);
+void sp_matmul_few_iq3_s_avx512(const sp_matmul *m);
+
 /* The n bytes at w of each of sixteen rows, of which n_rows exist; the others repeat the last. */
 INLINE void copy_rows(const uint8_t *w, size_t stride, int64_t n_rows, size_t n,
                       uint8_t copy[16][SP_MAX_SPAN])
