@@ -135,15 +135,14 @@ typedef struct column_set {
 /* Rows [first, end), row `first` at `row`, added to the n vectors from `v` on that see all of them: n_columns
  * registers each. */
 INLINE void add_columns(const attend_tile *t, int v, int n, column_set at, int n_columns, const char *row,
-                        size_t stride, int64_t first, int64_t end, const attend_rows *ahead,
-                        attend_source from)
+                        size_t stride, int64_t first, int64_t end, attend_share next, attend_source from)
 {
     __m512 y[TILE][COLUMNS], values[COLUMNS];
     for (int r = 0; r < n; r++)
         for (int c = 0; c < n_columns; c++)
             y[r][c] = _mm512_maskz_loadu_ps(at.mask, t->y[v + r] + at.col + 16 * c);
     for (int64_t key = first; key < end; key++, row += stride) {
-        if (ahead) attend_fetch(ahead, key);
+        attend_fetch_share(&next);
         for (int c = 0; c < n_columns; c++) values[c] = load_columns(row, at.col + 16 * c, at.mask, from);
         for (int r = 0; r < n; r++) {
             __m512 p = _mm512_set1_ps(t->scores[v + r][key]);
@@ -157,27 +156,29 @@ INLINE void add_columns(const attend_tile *t, int v, int n, column_set at, int n
 
 /* First the keys that all vectors see, then those that only later rows see. */
 INLINE void add_rows(const attend_tile *t, const attend_rows *values, column_set at, int n, int n_columns,
-                     attend_source from)
+                     attend_share next, attend_source from)
 {
+    const attend_share none = {NULL, 0, 0};
     int64_t all = attend_seen(values, t->n_keys[0]);
-    add_columns(t, 0, n, at, n_columns, values->rows, values->stride, values->first, all,
-                at.col == 0 ? values : NULL, from);
+    add_columns(t, 0, n, at, n_columns, values->rows, values->stride, values->first, all, next, from);
     if (attend_seen(values, t->n_keys[n - 1]) == all) return;
     const char *row = values->rows + (size_t)(all - values->first) * values->stride;
     for (int v = 1; v < n; v++)
-        add_columns(t, v, 1, at, n_columns, row, values->stride, all, attend_seen(values, t->n_keys[v]), NULL,
+        add_columns(t, v, 1, at, n_columns, row, values->stride, all, attend_seen(values, t->n_keys[v]), none,
                     from);
 }
 
 INLINE void add_tile(int64_t v_dim, const attend_tile *t, const attend_rows *values, int n,
                      attend_source from)
 {
-    int64_t col = 0;
-    for (; col + 16 * COLUMNS <= v_dim; col += 16 * COLUMNS)
-        add_rows(t, values, (column_set){col, 0xffff}, n, COLUMNS, from);
-    for (; col < v_dim; col += 16) {
+    const int64_t wide = 16 * COLUMNS, n_walks = v_dim / wide + (v_dim % wide + 15) / 16;
+    int64_t col = 0, walk = 0;
+    for (; col + wide <= v_dim; col += wide, walk++)
+        add_rows(t, values, (column_set){col, 0xffff}, n, COLUMNS, attend_share_of(values, walk, n_walks),
+                 from);
+    for (; col < v_dim; col += 16, walk++) {
         column_set last = {col, first_lanes(v_dim - col)};
-        add_rows(t, values, last, n, 1, from);
+        add_rows(t, values, last, n, 1, attend_share_of(values, walk, n_walks), from);
     }
 }
 

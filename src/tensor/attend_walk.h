@@ -46,6 +46,29 @@ static inline void attend_fetch(const attend_rows *r, int64_t i)
     for (size_t at = 0; at < r->ahead_bytes; at += 64) attend_fetch_at(r, i, at);
 }
 
+/* Several walks over the same rows share what will be read next: each asks for a part of it with each row, in the order of
+ * addresses, so that requests come evenly. */
+typedef struct attend_share {
+    const char *at; /* NULL: nothing to ask for */
+    size_t bytes, step;
+} attend_share;
+
+static inline attend_share attend_share_of(const attend_rows *r, int64_t walk, int64_t n_walks)
+{
+    size_t bytes = r->ahead_bytes / (size_t)n_walks, n = (size_t)(r->end - r->first);
+    if (!r->ahead) return (attend_share){NULL, 0, 0};
+    if (r->ahead_stride == r->ahead_bytes)
+        return (attend_share){r->ahead + (size_t)walk * n * bytes, bytes, bytes};
+    return (attend_share){walk == 0 ? r->ahead : NULL, r->ahead_bytes, r->ahead_stride};
+}
+
+static inline void attend_fetch_share(attend_share *s)
+{
+    if (!s->at) return;
+    for (size_t at = 0; at < s->bytes; at += 64) __builtin_prefetch(s->at + at, 0, 3);
+    s->at += s->step;
+}
+
 /* While element i of a group of keys is at hand, ask for a part of the group that comes a block later: a line of each
  * row at a time, so that requests do not pile up. */
 static inline __attribute__((always_inline)) void attend_fetch_group(const attend_rows *keys, int64_t first,
