@@ -236,6 +236,11 @@ static sp_status start_engine(serving *s, sp_error *err)
     sp_scheduler_options options = {.n_slots = (int32_t)args->slots,
                                     .n_queue = (int32_t)args->queue,
                                     .prompt_chunk = (int32_t)args->prompt_chunk};
+    sp_model_info info;
+    sp_model_get_info(s->model, &info);
+    if (sp_cli_speculate(args->sampling.speculate) == SP_SPECULATE_MTP && info.n_mtp_layers == 0)
+        return sp_fail(err, SP_E_UNSUPPORTED,
+                       "--speculate mtp: this model has no multi-token-prediction layer");
     sp_cli_session_options(&session, &args->session);
     int32_t n_slots = args->slots > 0 ? (int32_t)args->slots : SP_SCHEDULER_SLOTS_DEFAULT;
     SP_TRY(sp_cli_begin_experts(s->model, &args->session, &session, n_slots, err));

@@ -347,6 +347,12 @@ const int32_t *sp_generator_tokens(const sp_generator *generator, size_t *n)
     return generator->tokens.ids + generator->n_prompt;
 }
 
+const int32_t *sp_generator_timeline(const sp_generator *generator, size_t *n)
+{
+    *n = generator->tokens.n;
+    return generator->tokens.ids;
+}
+
 size_t sp_generator_loop(const sp_generator *generator, size_t *repeats)
 {
     if (repeats) *repeats = generator->loop_period ? generator->loop_repeats : 0;

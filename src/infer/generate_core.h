@@ -22,4 +22,7 @@ sp_status sp_generator_create_over(sp_generator **generator, const sp_generate_s
                                    const int32_t *prompt, size_t n, const sp_generate_options *options,
                                    sp_error *err);
 
+/* The prompt and the reply so far. */
+const int32_t *sp_generator_timeline(const sp_generator *generator, size_t *n);
+
 #endif

@@ -49,12 +49,14 @@ static void join_events(sp_job_events *events, const sp_job_events *more)
 
 /* --- creation and end ----------------------------------------------------------------------------------- */
 
-/* Logits of the job's slot, if they are those after tokens[0..n). */
+/* Logits of the job's slot, if they are those after tokens[0..n), be it that the last was guessed and evaluated ahead. */
 static sp_status give_logits(void *ctx, const int32_t *tokens, size_t n, const float **logits, sp_error *err)
 {
     sp_job *job = ctx;
-    (void)tokens;
-    *logits = job->session && job->session->n == n ? sp_session_logits(job->session) : NULL;
+    sp_session *session = job->session;
+    if (session && session->n + 1 == n && sp_session_foresaw(session, tokens, n))
+        SP_TRY(sp_session_sync(session, tokens, n, err));
+    *logits = session && session->n == n ? sp_session_logits(session) : NULL;
     job->is_short = *logits == NULL;
     return job->is_short ? sp_fail(err, SP_E_NOT_FOUND, "these tokens are not evaluated yet") : SP_OK;
 }
@@ -88,6 +90,8 @@ static sp_status fill_job(sp_job *job, const sp_model *model, size_t capacity, c
     memcpy(job->prompt, request->prompt, request->n_prompt * sizeof *job->prompt);
     job->n_prompt = job->usage.n_prompt = request->n_prompt;
     job->want_tokens = request->want_tokens || request->generate.sampler.n_logprobs > 0;
+    job->speculate = request->generate.speculate;
+    job->n_draft = request->generate.n_draft;
     sp_generate_options options = request->generate;
     if (request->grammar) options.grammar = request->grammar;
     return sp_generator_create_over(&job->generator, &source, job->prompt, job->n_prompt, &options, err);
@@ -136,7 +140,9 @@ void sp_job_unref(sp_job *job)
 void sp_job_leave(sp_job *job)
 {
     sp_generator_destroy(job->generator);
+    sp_speculator_destroy(job->speculator);
     job->generator = NULL;
+    job->speculator = NULL;
     job->session = NULL;
     sp_job_unref(job);
 }

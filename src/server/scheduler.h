@@ -23,6 +23,7 @@ typedef struct sp_scheduler_options {
     int32_t prompt_chunk; /* prompt tokens per step while replies run; 0: SP_SCHEDULER_CHUNK_DEFAULT */
     sp_cache_type cache_type;
     sp_prefix_cache *prefixes; /* NULL: none; outlives the scheduler and is used by its thread alone */
+    bool always_drafts;        /* tests: guess ahead whatever it brings */
 } sp_scheduler_options;
 
 /* The model outlives the scheduler. */
@@ -45,6 +46,7 @@ typedef struct sp_scheduler_stats {
     int32_t n_slots, n_running, n_waiting;
     uint64_t n_jobs, n_cancelled, n_failed; /* since the start */
     uint64_t prompt_tokens, cached_tokens, reply_tokens, reasoning_tokens, n_steps;
+    uint64_t drafted_tokens, accepted_tokens; /* guesses ahead that were evaluated; those that came true */
     double busy_s;
     sp_prefix_cache_stats prefixes;
 } sp_scheduler_stats;

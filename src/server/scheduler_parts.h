@@ -8,6 +8,7 @@
 #define SP_SERVER_SCHEDULER_PARTS_H
 
 #include "base/mem.h"
+#include "infer/speculate.h"
 #include "server/scheduler.h"
 
 #include <pthread.h>
@@ -49,6 +50,8 @@ struct sp_job {
     int32_t *prompt;
     size_t n_prompt;
     bool want_tokens;
+    sp_speculate speculate;
+    int32_t n_draft;
     sp_grammar *grammar;
 
     /* under the scheduler's mutex */
@@ -58,9 +61,10 @@ struct sp_job {
 
     /* the engine's */
     sp_generator *generator;
-    sp_session *session; /* NULL: waiting */
-    sp_job_events fresh; /* events of the step under way */
-    bool is_short;       /* of logits: the generator wants some that are not there */
+    sp_session *session;       /* NULL: waiting */
+    sp_speculator *speculator; /* NULL: nothing was guessed ahead yet */
+    sp_job_events fresh;       /* events of the step under way */
+    bool is_short;             /* of logits: the generator wants some that are not there */
     bool has_failed;
     sp_finish finish; /* of the reply; NONE: it goes on */
     sp_error error;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* One pass over the running slots: the tokens that replies have grown by, and part of what jobs still have to read; then every
- * job that has its logits chooses. Start at sp_scheduler_step(). */
+ * job that has its logits chooses. A reply that is alone may have guesses evaluated ahead of it (infer/speculate.h); beside others
+ * that would be at their cost. Start at sp_scheduler_step(). */
 #include "server/scheduler_parts.h"
 
 #include "base/clock.h"
+#include "infer/generate_core.h"
 #include "infer/session_parts.h"
 
 /* Tokens beyond the last evaluated one that count as a reply's growth: one, or those that closed its reasoning. */
@@ -111,7 +113,7 @@ static void write_jobs(void *ctx, size_t begin, size_t end, int thread)
 }
 
 /* Every job that has its logits chooses, on all threads: over a large vocabulary that takes milliseconds each. */
-static void choose_tokens(sp_scheduler *s, pass *p)
+static void choose_tokens(sp_scheduler *s, pass *p, bool drafted)
 {
     sp_slot *ready[SP_SESSION_BATCH_MAX];
     size_t n_ready = 0;
@@ -126,6 +128,11 @@ static void choose_tokens(sp_scheduler *s, pass *p)
         ready[n_ready++] = slot;
     }
     sp_pool_run(s->slots[0].session->pool, n_ready, 1, write_jobs, ready);
+    if (drafted) {
+        pthread_mutex_lock(&s->mutex);
+        s->stats.accepted_tokens += p->sessions[0]->logits_row;
+        pthread_mutex_unlock(&s->mutex);
+    }
     for (size_t i = 0; i < n_ready; i++) {
         sp_job *job = ready[i]->job;
         if (job->finish != SP_FINISH_NONE || job->has_failed)
@@ -143,25 +150,58 @@ static void fail_pass(sp_scheduler *s, pass *p, const sp_error *error)
     }
 }
 
+/* Whether the pass is the next token of the only job there is. */
+static bool is_alone(sp_scheduler *s, const pass *p)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool alone = s->stats.n_running == 1 && !s->first;
+    pthread_mutex_unlock(&s->mutex);
+    return alone && p->n[0] == 1 && p->wants[0] && !is_reading(p->slots[0]);
+}
+
+/* Evaluate the last token of a job, and what may follow it. */
+static sp_status evaluate_ahead(sp_scheduler *s, sp_job *job, size_t *n_drafted, sp_error *err)
+{
+    sp_speculator_options options = {job->speculate, job->n_draft, s->options.always_drafts, NULL};
+    int32_t ids[SP_SESSION_DRAFTS_MAX];
+    size_t n;
+    const int32_t *tokens = sp_generator_timeline(job->generator, &n);
+    if (!job->speculator) SP_TRY(sp_speculator_create(&job->speculator, job->session, &options, err));
+    SP_TRY(sp_speculator_propose(job->speculator, tokens, n, ids, n_drafted, err));
+    double start = sp_seconds();
+    SP_TRY(sp_session_sync_ahead(job->session, tokens, n, ids, *n_drafted, err));
+    sp_speculator_note_pass(job->speculator, *n_drafted + 1, sp_seconds() - start);
+    return SP_OK;
+}
+
+static sp_status evaluate(sp_scheduler *s, const pass *p, size_t *n_drafted, sp_error *err)
+{
+    sp_job *job = p->slots[0]->job;
+    if (job->speculate != SP_SPECULATE_OFF && is_alone(s, p)) return evaluate_ahead(s, job, n_drafted, err);
+    sp_part part = {p->sessions, p->tokens, p->n, p->n_sessions, true, p->wants, 0};
+    return sp_session_pass(&part, err);
+}
+
 bool sp_scheduler_step(sp_scheduler *s)
 {
     pass p;
     sp_error error = SP_ERROR_NONE;
     uint64_t n_read = 0;
+    size_t n_drafted = 0;
     for (int32_t i = 0; i < s->options.n_slots; i++)
         if (s->slots[i].job && atomic_load(&s->slots[i].job->is_released))
             sp_scheduler_vacate(s, &s->slots[i]);
     compose_pass(s, &p);
     if (p.n_sessions == 0) return false;
     for (int i = 0; i < p.n_sessions; i++) n_read += is_reading(p.slots[i]) ? (uint64_t)p.n[i] : 0;
-    sp_part part = {p.sessions, p.tokens, p.n, p.n_sessions, true, p.wants, 0};
-    sp_status status = sp_session_pass(&part, &error);
+    sp_status status = evaluate(s, &p, &n_drafted, &error);
     pthread_mutex_lock(&s->mutex);
     s->stats.n_steps++;
     s->stats.prompt_tokens += n_read;
+    s->stats.drafted_tokens += n_drafted;
     pthread_mutex_unlock(&s->mutex);
     if (status == SP_OK)
-        choose_tokens(s, &p);
+        choose_tokens(s, &p, n_drafted > 0);
     else
         fail_pass(s, &p, &error);
     return true;

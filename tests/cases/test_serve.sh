@@ -105,6 +105,26 @@ has_out '"peer":"127.0.0.1","method":"POST","path":"/v1/chat/completions","statu
 has_out '"prompt_tokens":15'
 lacks_out 'plus'
 
+echo 'guesses ahead change no reply'
+many=$(printf '%s' "$(chat 300 ',"logit_bias":{"1":-100},"temperature":1,"seed":5,"logprobs":true,"top_logprobs":2')")
+choices() { sed 's/.*"choices":\(.*\),"usage".*/\1/' "$tmp/out" | grep '"logprobs"' > "$1"; }
+ask POST /v1/chat/completions "$many"
+has_out 'HTTP/1.1 200 OK'
+choices "$tmp/drafted"
+[ -s "$tmp/drafted" ] || fail 'no choices'
+ask GET /metrics
+grep -q '^sputnik_drafted_tokens_total [1-9]' "$tmp/out" || fail 'nothing was guessed ahead'
+has_out 'sputnik_accepted_tokens_total '
+first=$server first_port=$port
+start --speculate off
+ask POST /v1/chat/completions "$many"
+choices "$tmp/plain"
+cmp -s "$tmp/plain" "$tmp/drafted" || fail 'guesses ahead change a reply'
+ask GET /metrics
+has_out 'sputnik_drafted_tokens_total 0'
+stop
+server=$first port=$first_port
+
 echo 'the port is taken'
 run "$SPUTNIK" serve --port "$port"
 expect_rc 1

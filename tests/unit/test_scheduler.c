@@ -127,7 +127,7 @@ static int collect(void *ctx, sp_reply_part part, const char *text, size_t len)
     return sp_buf_append(&r->text[part], text, len, NULL) != SP_OK;
 }
 
-/* The reply of a generator alone on an empty session. */
+/* The reply of a generator alone on an empty session, without guesses ahead. */
 static void answer_alone(const sp_model *model, sp_cache_type type, task *t)
 {
     sp_error err = SP_ERROR_NONE;
@@ -135,6 +135,7 @@ static void answer_alone(const sp_model *model, sp_cache_type type, task *t)
     sp_generator *generator;
     sp_session_options options = SP_SESSION_OPTIONS_DEFAULTS;
     sp_step step;
+    t->request.generate.speculate = SP_SPECULATE_OFF;
     options.n_ctx = N_CTX;
     options.n_threads = 1;
     options.cache_type = type;
@@ -148,6 +149,7 @@ static void answer_alone(const sp_model *model, sp_cache_type type, task *t)
         if (step.sample.id >= 0 && step.finish != SP_FINISH_END && !is_mark(reply, step.sample.id))
             add_sample(&t->expected, &step.sample);
     } while (step.finish == SP_FINISH_NONE);
+    t->request.generate.speculate = SP_SPECULATE_AUTO;
     t->expected.finish = step.finish;
     sp_generator_tokens(generator, &t->expected.usage.n_reply);
     sp_generator_destroy(generator);
@@ -231,6 +233,34 @@ static void run_tasks(sp_scheduler *s, task *tasks)
     }
 }
 
+/* Each task for itself, so that guesses ahead are evaluated; some are joined by others, which end that, and some go away amid it. */
+static void run_one_by_one(sp_scheduler *s, task *tasks)
+{
+    sp_error err = SP_ERROR_NONE;
+    for (size_t i = 0; i < N_TASKS; i++) {
+        task *t = &tasks[i], *other = &tasks[(i + 3) % N_TASKS];
+        sp_job *joining = NULL;
+        clear_record(&t->found);
+        assert_ok(sp_scheduler_submit(s, &t->request, wake, &mail, &t->job, &err), err);
+        if (i % 3 == 1) {
+            clear_record(&other->found);
+            await_wake();
+            assert_ok(sp_scheduler_submit(s, &other->request, wake, &mail, &joining, &err), err);
+        }
+        if (i % 7 == 5) {
+            sp_job_release(t->job);
+        } else {
+            take_until_over(t->job, &t->found);
+            expect_same(t);
+            sp_job_release(t->job);
+        }
+        if (!joining) continue;
+        take_until_over(joining, &other->found);
+        expect_same(other);
+        sp_job_release(joining);
+    }
+}
+
 static void check_model(const char *name, sp_cache_type type)
 {
     static const int shapes[][4] = {{1, 1, 3, 0},
@@ -254,15 +284,19 @@ static void check_model(const char *name, sp_cache_type type)
         sp_prefix_cache_options memory = {shapes[i][3] == 1 ? 1 << 26 : 1 << 15, NULL, 0};
         o.prompt_chunk = shapes[i][2];
         o.cache_type = type;
+        o.always_drafts = i % 2 == 0;
         if (shapes[i][3]) assert_ok(sp_prefix_cache_create(&o.prefixes, model, type, &memory, &err), err);
         assert_ok(sp_scheduler_create(&s, model, &o, &err), err);
         assert_int_equal(sp_scheduler_context(s), N_CTX);
         run_tasks(s, tasks);
         run_tasks(s, tasks); /* now that prefixes are known */
+        run_one_by_one(s, tasks);
         sp_scheduler_stats stats;
         sp_scheduler_get_stats(s, &stats);
         assert_int_equal(stats.n_failed, 0);
         assert_int_equal(stats.n_waiting, 0);
+        if (o.always_drafts) assert_true(stats.drafted_tokens > 0);
+        assert_true(stats.accepted_tokens <= stats.drafted_tokens);
         if (shapes[i][3] == 1) assert_true(stats.cached_tokens > 0);
         sp_scheduler_destroy(s, 10);
         sp_prefix_cache_destroy(o.prefixes);
@@ -278,6 +312,67 @@ static void a_reply_is_the_one_that_the_job_gets_alone(void **state)
     check_model("models/nano/nano.gguf", SP_CACHE_F32); /* with text and reasoning */
     check_model("tests/golden/models/qwen2", SP_CACHE_F16);
     check_model("tests/golden/models/v3", SP_CACHE_F32);
+}
+
+/* A reply of nano's by itself, to a message with any settings. */
+static void answer(const sp_model *model, sp_scheduler *s, sp_speculate speculate, bool constrained,
+                   record *r)
+{
+    sp_error err = SP_ERROR_NONE;
+    sp_job *job;
+    sp_tokens prompt = {0};
+    sp_message message = {.role = SP_ROLE_USER, .content = "Sort 4, 1, 9, 3, 7."};
+    sp_job_request request = {.owner = "a", .want_tokens = true, .generate = SP_GENERATE_OPTIONS_DEFAULTS};
+    request.generate.format = sp_model_chat_format(model);
+    request.generate.sampler.n_logprobs = 3;
+    request.generate.sampler.temperature = constrained ? 0.8f : 0;
+    request.generate.max_tokens = 80;
+    request.generate.speculate = speculate;
+    assert_ok(sp_chat_render(request.generate.format, sp_model_tokenizer(model), &prompt, &message, 1,
+                             &request.generate.chat, &err),
+              err);
+    if (constrained) assert_ok(sp_grammar_json_object(&request.grammar, &err), err);
+    request.prompt = prompt.ids;
+    request.n_prompt = prompt.n;
+    assert_ok(sp_scheduler_submit(s, &request, wake, &mail, &job, &err), err);
+    clear_record(r);
+    take_until_over(job, r);
+    sp_job_release(job);
+    sp_tokens_clear(&prompt);
+}
+
+static void a_reply_alone_takes_fewer_steps_with_guesses_ahead(void **state)
+{
+    (void)state;
+    sp_error err = SP_ERROR_NONE;
+    sp_model *model;
+    sp_scheduler *s;
+    sp_scheduler_stats before, after;
+    record plain = {0}, drafted = {0};
+    sp_scheduler_options o = {.n_slots = 2, .n_ctx = N_CTX, .n_threads = 2, .always_drafts = true};
+    assert_ok(sp_model_open(&model, test_path("models/nano/nano.gguf"), &err), err);
+    assert_ok(sp_scheduler_create(&s, model, &o, &err), err);
+    for (int constrained = 0; constrained < 2; constrained++) {
+        answer(model, s, SP_SPECULATE_OFF, constrained, &plain);
+        sp_scheduler_get_stats(s, &before);
+        answer(model, s, SP_SPECULATE_AUTO, constrained, &drafted);
+        sp_scheduler_get_stats(s, &after);
+        assert_int_equal(plain.error, SP_OK);
+        assert_int_equal(plain.finish, drafted.finish);
+        assert_int_equal(plain.samples.len, drafted.samples.len);
+        assert_memory_equal(plain.samples.data, drafted.samples.data, plain.samples.len);
+        assert_int_equal(plain.n_events, drafted.n_events);
+        assert_int_equal(plain.usage.n_reply, drafted.usage.n_reply);
+        assert_true(after.drafted_tokens > before.drafted_tokens);
+        if (constrained) continue;
+        assert_int_equal(before.drafted_tokens, 0);
+        assert_true(after.accepted_tokens > 5);
+        assert_true(after.n_steps - before.n_steps <= drafted.usage.n_reply + 1 - after.accepted_tokens);
+    }
+    clear_record(&plain);
+    clear_record(&drafted);
+    sp_scheduler_destroy(s, 1);
+    sp_model_close(model);
 }
 
 /* --- prefixes ------------------------------------------------------------------------------------------- */
@@ -597,6 +692,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reply_is_the_one_that_the_job_gets_alone),
+        cmocka_unit_test(a_reply_alone_takes_fewer_steps_with_guesses_ahead),
         cmocka_unit_test(jobs_that_begin_alike_evaluate_the_beginning_once),
         cmocka_unit_test(a_second_turn_evaluates_only_what_is_new),
         cmocka_unit_test(owners_take_turns),
