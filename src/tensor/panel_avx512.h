@@ -96,6 +96,7 @@ void sp_matmul_one_q4_1_avx512(const sp_matmul *m);
 void sp_matmul_one_q5_0_avx512(const sp_matmul *m);
 void sp_matmul_one_q5_1_avx512(const sp_matmul *m);
 void sp_matmul_one_iq4_nl_avx512(const sp_matmul *m);
+void sp_matmul_one_iq4_xs_avx512(const sp_matmul *m);
 void sp_matmul_one_q8_0_avx512(const sp_matmul *m);
 void sp_matmul_one_q2_k_avx512(const sp_matmul *m);
 void sp_matmul_one_q3_k_avx512(const sp_matmul *m);

@@ -267,7 +267,7 @@ ROWS_32(q4_0, sp_tiles_b32_avx512, 3)
 ROWS_32(q4_1, sp_tiles_b32_min_avx512, 3)
 ROWS_32(q5_0, sp_tiles_b32_avx512, 2)
 ROWS_32(q5_1, sp_tiles_b32_min_avx512, 2)
-ROWS_32(iq4_nl, sp_tiles_b32_avx512, 2)
+ROWS_32(iq4_nl, sp_tiles_b32_avx512, 1)
 
 #define SET_ROW(k, dtype, type)                                                                              \
     one_##type = narrow_##type = (k)->matmul[dtype];                                                         \
@@ -300,7 +300,7 @@ void sp_fill_quant_avx512(sp_kernels *k)
     SET_ROW_ONE(k, SP_DTYPE_Q4_K, q4_k);
     SET_ROW_ONE(k, SP_DTYPE_Q5_K, q5_k);
     SET_ROW_ONE(k, SP_DTYPE_Q6_K, q6_k);
-    SET_ROW(k, SP_DTYPE_IQ4_XS, iq4_xs);
+    SET_ROW_ONE(k, SP_DTYPE_IQ4_XS, iq4_xs);
 }
 
 #endif
