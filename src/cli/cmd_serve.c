@@ -12,6 +12,8 @@
 #include "cli/serve_host.h"
 #include "server/server.h"
 
+#define MIN_BODY_BYTES 1024
+
 typedef struct serve_args {
     const char *config, *host, *store, *keys, *api_name, *prefix_memory, *prefix_dir, *prefix_disk, *cors,
         *tls_cert, *tls_key, *max_body, *log_file, *price, *reasoning_policy;
@@ -156,6 +158,26 @@ static sp_status parse_size(uint64_t *size, const char *option, const char *text
     return status == SP_OK ? status : sp_fail_prefix(err, status, "option --%s", option);
 }
 
+/* What could never match: an origin as a page has it in its address line, a host with its port. */
+static sp_status check_names(const serve_args *args, sp_error *err)
+{
+    const char *cors = args->cors, *host = cors ? strstr(cors, "://") : NULL;
+    if (cors && strcmp(cors, "*") != 0 && (!host || !host[3] || host[3 + strcspn(host + 3, "/ ")]))
+        return sp_fail(
+            err, SP_E_ARGUMENT,
+            "option --cors: found \"%.100s\", expected * or an origin such as https://chat.example.org",
+            cors);
+    for (size_t i = 0; i < args->allow_host.n; i++) {
+        const char *name = args->allow_host.items[i];
+        if (name[0] && !name[strcspn(name, "/: ")]) continue;
+        return sp_fail(
+            err, SP_E_ARGUMENT,
+            "option --allow-host: found \"%.100s\", expected a name such as llm.example.org, without port",
+            name);
+    }
+    return SP_OK;
+}
+
 static sp_status read_tls(serving *s, sp_error *err)
 {
     const serve_args *args = s->args;
@@ -200,7 +222,11 @@ static sp_status fill_options(serving *s, sp_error *err)
     o->stopping = on_stopping;
     o->ctx = s;
     SP_TRY(sp_host_socket(&o->listen_fd, err));
+    SP_TRY(check_names(args, err));
     SP_TRY(parse_size(&max_body, "max-body", args->max_body, err));
+    if (max_body < MIN_BODY_BYTES)
+        return sp_fail(err, SP_E_ARGUMENT, "option --max-body: found \"%.60s\", expected at least 1K",
+                       args->max_body);
     o->max_body_bytes = (size_t)max_body;
     SP_TRY(parse_price(&o->price, args->price, thinks(s->server.format), err));
     SP_TRY(read_tls(s, err));

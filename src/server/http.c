@@ -263,18 +263,30 @@ static enum MHD_Result take_head(request *r, const char *path, const char *metho
     return queue_answer(r);
 }
 
-/* A piece of the body; MHD_NO ends the connection, since nothing can be queued amid a body. */
+/* Nothing can be queued amid a body. In plain text the answer goes out all the same and the connection ends; under TLS the rest is read
+ * and forgotten, for no longer than a request may take. */
+static enum MHD_Result refuse_body(request *r)
+{
+    sp_exchange *x = r->x;
+    if (r->http->options.tls_cert) {
+        sp_exchange_set_header(x, "Connection", "close");
+        sp_server_fail(x, 413, NULL, "body_too_large", "the body has more than %zu bytes",
+                       r->http->options.max_body_bytes);
+        return MHD_YES;
+    }
+    x->status = 413;
+    sp_exchange_note(x, "error", "body too large");
+    send_plainly(r, large_answer);
+    return MHD_NO;
+}
+
+/* A piece of the body; MHD_NO ends the connection. */
 static enum MHD_Result take_piece(request *r, const char *piece, size_t n)
 {
     sp_http *http = r->http;
     sp_exchange *x = r->x;
     if (x->has_reply) return MHD_YES;
-    if (x->body.len + n > http->options.max_body_bytes) {
-        x->status = 413;
-        sp_exchange_note(x, "error", "body too large");
-        send_plainly(r, large_answer);
-        return MHD_NO;
-    }
+    if (x->body.len + n > http->options.max_body_bytes) return refuse_body(r);
     size_t all = atomic_fetch_add(&http->body_bytes, n) + n;
     r->body_bytes += n;
     if (all / BODIES_AT_ONCE > http->options.max_body_bytes ||

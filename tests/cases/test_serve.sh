@@ -61,6 +61,17 @@ has_err 'options --tls-cert and --tls-key go together'
 run "$SPUTNIK" serve --port 0 --price 1/2
 expect_rc 2
 has_err 'option --price: found "1/2"'
+for origin in https://a.example/ a.example 'https://'; do
+    run "$SPUTNIK" serve --port 0 --cors "$origin"
+    expect_rc 2
+    has_err "option --cors: found \"$origin\", expected * or an origin"
+done
+run "$SPUTNIK" serve --port 0 --allow-host llm.example.org:443
+expect_rc 2
+has_err 'option --allow-host: found "llm.example.org:443", expected a name'
+run "$SPUTNIK" serve --port 0 --max-body 0
+expect_rc 2
+has_err 'option --max-body: found "0", expected at least 1K'
 
 echo 'a socket from the service manager'
 pass="$tmp/client 0 pass 127.0.0.2 1 9"
