@@ -31,15 +31,16 @@ typedef struct sp_tile_config {
 
 #define SP_HAS_TILES 1
 
-/* Loads are volatile to gcc but do not count as reading memory: stores before them must be done by then. */
+/* gcc does not take loads for readers of memory, of a configuration of its first eight bytes: stores must be done by then
+ * all the same, also to a variable that nothing else reads. */
 #define tile_load(tile, p, stride)                                                                           \
     do {                                                                                                     \
-        __asm__ volatile("" ::: "memory");                                                                   \
+        __asm__ volatile("" ::"r"(p) : "memory");                                                            \
         _tile_loadd(tile, p, stride);                                                                        \
     } while (0)
 #define tile_configure(config)                                                                               \
     do {                                                                                                     \
-        __asm__ volatile("" ::: "memory");                                                                   \
+        __asm__ volatile("" ::"r"(config) : "memory");                                                       \
         _tile_loadconfig(config);                                                                            \
     } while (0)
 #define tile_store(tile, p, stride) _tile_stored(tile, p, stride)
