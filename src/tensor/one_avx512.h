@@ -47,18 +47,10 @@ INLINE __m512i add_neighbours(__m512i a, __m512i b)
     return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
-/* Sixteen rows are read side by side, but asked for in the order of addresses, which is what memory gives most for; what
- * is asked for should still be in a core's nearest cache when it is read. So long rows are walked in spans. */
-#define SP_NEAR_BYTES 24576 /* of sixteen rows that are one span */
-#define SP_SPAN_BYTES 448   /* of a row, else */
-
-/* Blocks of a span. */
-INLINE size_t span_blocks(size_t n_blocks, size_t block_bytes)
-{
-    size_t most = SP_SPAN_BYTES / block_bytes;
-    if (16 * n_blocks * block_bytes <= SP_NEAR_BYTES) return n_blocks;
-    return (n_blocks - 1) / ((n_blocks - 1) / most + 1) + 1;
-}
+/* Sixteen rows are read side by side, but asked for in the order of addresses, which is what memory gives most for. What
+ * is asked for should still be in a core's nearest cache when it is read, so long rows are asked for by spans. */
+#define SP_NEAR_BYTES 24576 /* of sixteen rows, at most, that are one span */
+#define SP_AHEAD_BYTES 1472 /* of a long row, between what is read and what is asked for */
 
 /* A span of sixteen rows that is asked for line by line. */
 typedef struct fetched {

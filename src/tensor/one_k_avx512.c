@@ -267,38 +267,42 @@ INLINE __m512 add_one(const format_one *f, const uint8_t *w, size_t stride, cons
     return _mm512_fnmadd_ps(_mm512_mul_ps(high_half(ds), dx), _mm512_cvtepi32_ps(sum), y);
 }
 
-/* y + blocks [first, end) of sixteen rows, while what comes next is asked for. */
-INLINE __m512 add_span(const format_one *f, const sixteen *g, const sp_act_q8k *a, size_t first, size_t end,
-                       fetched next, int lines, __m512 y)
+/* What is asked for while block i of sixteen rows is read: at the first the next sixteen rows, or with each block one of
+ * a long row further on. */
+INLINE fetched fetch_after(const sp_matmul *m, int64_t row, size_t i, size_t bytes, bool whole)
 {
-    uint8_t copy[16][SP_MAX_SPAN];
-    for (size_t i = first; i < end; i++) {
-        const uint8_t *w = g->w + i * (size_t)f->bytes;
-        size_t stride = g->stride;
-        if (g->n_rows < 16) {
-            copy_rows(w, stride, g->n_rows, (size_t)f->bytes, copy);
-            w = copy[0];
-            stride = SP_MAX_SPAN;
-        }
-        fetch_span(&next, lines);
-        one_block x = load_block(f, a + i);
-        y = add_one(f, w, stride, &x, y);
-    }
-    return y;
+    const size_t n_blocks = m->n / 256, distance = SP_AHEAD_BYTES / bytes;
+    const uint8_t *w = (const uint8_t *)m->w + (size_t)row * m->w_stride, *next = next_sixteen(m, row);
+    size_t at = i + (distance < n_blocks ? distance : n_blocks);
+    if (whole) return begin_fetch(next, m->w_stride, 0, true);
+    if (at < n_blocks) return begin_fetch(w + at * bytes, m->w_stride, bytes, false);
+    return begin_fetch(next ? next + (at - n_blocks) * bytes : NULL, m->w_stride, bytes, false);
 }
 
 INLINE void multiply_one(const format_one *f, const sp_matmul *m)
 {
-    const size_t bytes = (size_t)f->bytes, n_blocks = m->n / 256, span = span_blocks(n_blocks, bytes);
-    const bool whole = span == n_blocks;
-    const int lines = lines_of_step(span * bytes, span, whole);
+    const size_t bytes = (size_t)f->bytes, n_blocks = m->n / 256;
+    const bool whole = 16 * n_blocks * bytes <= SP_NEAR_BYTES;
+    const int lines =
+        whole ? lines_of_step(n_blocks * bytes, n_blocks, true) : lines_of_step(bytes, 1, false);
+    uint8_t copy[16][SP_MAX_SPAN];
     for (int64_t row = 0; row < m->n_rows; row += 16) {
         sixteen g = begin_sixteen(m, row, false);
+        const sp_act_q8k *a = m->x;
         __m512 y = _mm512_setzero_ps();
-        for (size_t first = 0; first < n_blocks; first += span) {
-            size_t end = first + span < n_blocks ? first + span : n_blocks;
-            const uint8_t *next = end < n_blocks ? g.w + end * bytes : next_sixteen(m, row);
-            y = add_span(f, &g, m->x, first, end, begin_fetch(next, g.stride, span * bytes, whole), lines, y);
+        fetched next = fetch_after(m, row, 0, bytes, whole);
+        for (size_t i = 0; i < n_blocks; i++, g.w += bytes) {
+            const uint8_t *w = g.w;
+            size_t stride = g.stride;
+            if (g.n_rows < 16) {
+                copy_rows(w, stride, g.n_rows, bytes, copy);
+                w = copy[0];
+                stride = SP_MAX_SPAN;
+            }
+            if (!whole && i > 0) next = fetch_after(m, row, i, bytes, false);
+            fetch_span(&next, lines);
+            one_block x = load_block(f, a + i);
+            y = add_one(f, w, stride, &x, y);
         }
         store_sums(m, row, g.n_rows, 0, 1, &y);
     }
