@@ -145,8 +145,13 @@ sp_status sp_dir_create(const char *path, sp_error *err)
         if (*p != '/' && *p != '\0') continue;
         char end = *p;
         *p = '\0';
-        if (mkdir(copy, 0777) != 0 && !sp_file_is_dir(copy))
-            status = sp_fail_errno(err, "cannot create directory", copy);
+        if (mkdir(copy, 0777) != 0) {
+            int code = errno;
+            if (!sp_file_is_dir(copy)) {
+                errno = code;
+                status = sp_fail_errno(err, "cannot create directory", copy);
+            }
+        }
         *p = end;
         if (end == '\0') break;
     }

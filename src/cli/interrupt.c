@@ -25,10 +25,12 @@ void sp_interrupt_catch(void)
 void sp_interrupt_catch_all(void)
 {
     sp_interrupt_catch();
-    struct sigaction action;
+    struct sigaction action, hangup;
     sigaction(SIGINT, NULL, &action);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGHUP, NULL, &hangup);
+    if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL); /* ignored: by nohup */
 }
 
 bool sp_interrupt_seen(void)

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 void sp_interrupt_catch(void);
-/* Also SIGTERM and SIGUSR1: what launchers and batch systems send before they end a job. */
+/* Also SIGTERM and SIGUSR1, what launchers and batch systems send before they end a job, and SIGHUP of a terminal that closes. */
 void sp_interrupt_catch_all(void);
 bool sp_interrupt_seen(void);
 const volatile int *sp_interrupt_flag(void); /* not 0 once seen */
