@@ -33,6 +33,7 @@ int sp_place_node_cpus(const sp_place *place, int node)
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -195,6 +196,38 @@ bool sp_place_bind(void *data, size_t n_bytes, const sp_place *place, int node)
 
 #endif
 
+/* The node of a page, by move_pages(2) that moves nothing; negative: it is not cached, or the system does not say. */
+static int find_node(const void *address)
+{
+#if defined(SYS_move_pages)
+    uintptr_t page = (uintptr_t)address & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+    void *at = (void *)page;
+    unsigned char cached = 0;
+    int id = -1;
+    if (mincore(at, 1, &cached) != 0 || !(cached & 1)) return -1;
+    (void)*(const volatile char *)at; /* it is known once it is mapped */
+    return syscall(SYS_move_pages, 0, 1UL, &at, NULL, &id, 0) == 0 ? id : -1;
+#else
+    (void)address;
+    return -1;
+#endif
+}
+
+int sp_place_find(const sp_place *place, const void *const *addresses, int n, int n_on[SP_PLACE_MAX_NODES])
+{
+    int n_found = 0;
+    memset(n_on, 0, SP_PLACE_MAX_NODES * sizeof *n_on);
+    for (int i = 0; i < n; i++) {
+        int id = find_node(addresses[i]);
+        for (int k = 0; k < place->n_nodes; k++) {
+            if (id < 0 || place->nodes[k] != id) continue;
+            n_on[k]++;
+            n_found++;
+        }
+    }
+    return n_found;
+}
+
 sp_place_outcome sp_place_isolate(const sp_place *place)
 {
     if (place->n_nodes < 2) return SP_PLACE_SAME;
@@ -267,6 +300,15 @@ sp_place_outcome sp_place_isolate(const sp_place *place)
 {
     (void)place;
     return SP_PLACE_SAME;
+}
+
+int sp_place_find(const sp_place *place, const void *const *addresses, int n, int n_on[SP_PLACE_MAX_NODES])
+{
+    (void)place;
+    (void)addresses;
+    (void)n;
+    memset(n_on, 0, SP_PLACE_MAX_NODES * sizeof *n_on);
+    return 0;
 }
 
 bool sp_place_bind(void *data, size_t n_bytes, const sp_place *place, int node)

@@ -60,6 +60,10 @@ sp_place_outcome sp_place_isolate(const sp_place *place);
 /* New pages of this memory, whole pages, come from one of the nodes. False when the system refuses. */
 bool sp_place_bind(void *data, size_t n_bytes, const sp_place *place, int node);
 
+/* On which nodes pages of a file's map lie: n_on[k] of the n addresses are on place->nodes[k]; those that are not in the
+ * system's cache count nowhere. The sum. */
+int sp_place_find(const sp_place *place, const void *const *addresses, int n, int n_on[SP_PLACE_MAX_NODES]);
+
 /* Nanoseconds for which a thread has run so far; false: unknown. */
 bool sp_place_run_time(pthread_t thread, int64_t *ns);
 

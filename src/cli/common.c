@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/place.h"
+#include "model/model_parts.h"
 
 int sp_cli_fail(const sp_error *err, const char *hint)
 {
@@ -121,6 +122,29 @@ void sp_cli_place_memory(const char *mode)
         sp_cli_say("option --numa %s: the memory policy that the process was started with stays", mode);
 }
 
+/* Weights that were in the system's cache stay where their first reader was: said to who asks for several nodes. */
+static void check_spread(const sp_model *model)
+{
+    enum { N_SAMPLES = 256 };
+    const sp_archive *archive = sp_model_archive(model);
+    const void *samples[N_SAMPLES];
+    int n_on[SP_PLACE_MAX_NODES], n = 0;
+    size_t count = sp_archive_count(archive);
+    sp_place place;
+    sp_place_read(&place);
+    for (size_t i = 0; place.n_nodes > 1 && i < N_SAMPLES; i++) {
+        const sp_entry *e = sp_archive_at(archive, i * count / N_SAMPLES);
+        if (e && e->tensor.data) samples[n++] = (const char *)e->tensor.data + e->n_bytes / N_SAMPLES * i;
+    }
+    int n_found = n > 0 ? sp_place_find(&place, samples, n, n_on) : 0;
+    for (int k = 0; k < place.n_nodes && 2 * n_found > n; k++) {
+        if (4 * n_on[k] < 3 * n_found) continue;
+        sp_cli_say("option --numa distribute: %d %% of the file's cached pages are on node %d",
+                   100 * n_on[k] / n_found, place.nodes[k]);
+        sp_cli_hint("--no-mmap spreads a copy");
+    }
+}
+
 bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args *args)
 {
     static const sp_session_args defaults = SP_SESSION_ARGS_DEFAULTS;
@@ -140,6 +164,8 @@ bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args
     sp_free(path);
     if (status != SP_OK)
         sp_cli_fail(&err, status == SP_E_FORMAT ? "\"sputnik inspect\" shows what the file holds" : NULL);
+    else if (strcmp(args->numa, "distribute") == 0 && !args->no_mmap && !args->ram)
+        check_spread(*model);
     return status == SP_OK;
 }
 

@@ -148,6 +148,28 @@ static void test_here(void **state)
     if (outcome == SP_PLACE_SAME) assert_int_equal(after.n_cpus, place.n_cpus);
 }
 
+/* Pages of a file that was just written are in the system's cache, on nodes that are known. */
+static void test_find(void **state)
+{
+    (void)state;
+    char path[512], text[20001];
+    sp_error err = SP_ERROR_NONE;
+    sp_map map;
+    sp_place place;
+    int n_on[SP_PLACE_MAX_NODES], sum = 0;
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    write_text(fresh_folder(path, "pages"), text);
+    assert_ok(sp_map_open(&map, path, &err), err);
+    sp_place_read(&place);
+    const void *addresses[] = {map.data, map.data + 5000, map.data + map.len - 1};
+    int n = sp_place_find(&place, addresses, 3, n_on);
+    for (int k = 0; k < place.n_nodes; k++) sum += n_on[k];
+    assert_int_equal(sum, n);
+    assert_true(n == 3 || n == 0); /* 0: the system does not say */
+    sp_map_close(&map);
+}
+
 static int make_root(void **state)
 {
     (void)state;
@@ -165,7 +187,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_nodes),  cmocka_unit_test(test_uneven_nodes),
         cmocka_unit_test(test_unreadable), cmocka_unit_test(test_spread),
-        cmocka_unit_test(test_here),
+        cmocka_unit_test(test_find),       cmocka_unit_test(test_here),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
