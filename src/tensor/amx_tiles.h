@@ -19,7 +19,7 @@ typedef struct sp_tile_config {
 
 #if defined(SP_AMX_EMULATED)
 
-#include "amx_emulated.h"
+#include SP_AMX_EMULATED /* a header of the tests */
 
 #define SP_HAS_TILES 1
 
