@@ -26,7 +26,7 @@
 #define MIN_TIME 1e-9
 /* What drafting must promise over plain decoding: estimates that are this close decide nothing. */
 #define MIN_GAIN 1.03
-/* First times of a pass that say nothing about the others: they may be those of cold memory. */
+/* First times of a pass, of which the shortest counts: they may be those of cold memory, and say nothing about the others. */
 #define COLD_PASSES 4
 
 static const float shares[] = {0.5f, 0.8f, 0.95f, 0.99f, 0.999f};
@@ -102,6 +102,7 @@ void sp_draft_learn_pass(sp_draft_control *control, int n_rows, double seconds)
     double *t = control->pass_s, before = t[n_rows];
     sp_draft_learn_s(&t[n_rows], seconds);
     if (control->pass_n[n_rows] < COLD_PASSES) {
+        if (seconds > MIN_TIME && seconds < t[n_rows]) t[n_rows] = seconds;
         control->pass_n[n_rows]++;
     } else { /* what changes one slowly, the context's length or the machine's load, changes all */
         for (int i = 1; i < SP_SESSION_DRAFTS_MAX + 2; i++)

@@ -609,6 +609,30 @@ static void one_slow_pass_changes_little(void **state)
     assert_true(mean > 3e-3);
 }
 
+/* A pass after plain ones finds the layer's weights cold and takes three times as long: the next ones tell what it costs. */
+static void a_cold_start_does_not_end_a_trial(void **state)
+{
+    (void)state;
+    sp_draft_control control;
+    int n_drafted = 0, n_since = 0;
+    sp_draft_control_init(&control);
+    for (int i = 0; i < 800; i++) {
+        sp_draft_offer layer;
+        sp_draft_offer_layer(&control, 1, &layer);
+        sp_draft_choice choice = sp_draft_choose(&control, NULL, &layer);
+        bool drafts = choice.drafter == SP_DRAFTER_LAYER;
+        n_since = drafts ? n_since + 1 : 0;
+        n_drafted += drafts;
+        double cold = n_since == 1 ? 3 : 1;
+        if (drafts) {
+            sp_draft_learn_s(&control.first_s, cold * 0.2e-3);
+            sp_draft_learn(&control, sp_draft_kind_depth(0), true);
+        }
+        sp_draft_learn_pass(&control, drafts ? 2 : 1, drafts ? cold * 1.4e-3 : 1e-3);
+    }
+    assert_true(n_drafted > 500);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -623,6 +647,7 @@ int main(void)
         cmocka_unit_test(lookup_finds_the_longest_latest_passage),
         cmocka_unit_test(drafting_pays_or_stops),
         cmocka_unit_test(one_slow_pass_changes_little),
+        cmocka_unit_test(a_cold_start_does_not_end_a_trial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
