@@ -15,7 +15,7 @@ enum {
     SCALE_COLS = 128, /* columns of one block scale */
     CHUNK_COLS = 512, /* columns whose quads are made at once, a multiple of SCALE_COLS */
     CHUNK_ROWS = 2,   /* sixteens of weight rows of a chunk */
-    MANY_ROWS = 60,   /* activation rows that pass over a chunk */
+    MANY_ROWS = 132,  /* activation rows that pass over a chunk, a multiple of TILE */
     TILE = 6,         /* of them at once */
     FEW_ROWS_TILE = 3 /* the same where quads are not kept */
 };
@@ -352,13 +352,21 @@ INLINE void store_chunk(const float_chunk *p, const chunk_part *at, bool scaled)
     }
 }
 
-/* Up to 16 CHUNK_ROWS weight rows from r with up to MANY_ROWS activation rows from t. */
-INLINE void multiply_many(const sp_matmul *m, const float_format *f, int64_t r, int64_t t, bool scaled)
+/* Activation rows of a pass: about the same in each. */
+INLINE int64_t share_rows(int64_t n_x)
+{
+    if (n_x <= MANY_ROWS) return MANY_ROWS;
+    int64_t passes = (n_x + MANY_ROWS - 1) / MANY_ROWS, share = (n_x + passes - 1) / passes;
+    return (share + TILE - 1) / TILE * TILE;
+}
+
+/* Up to 16 CHUNK_ROWS weight rows from r with n_t activation rows from t. */
+INLINE void multiply_many(const sp_matmul *m, const float_format *f, int64_t r, int64_t t, int64_t n_t,
+                          bool scaled)
 {
     float_chunk p;
     chunk_part part[CHUNK_ROWS];
     int n = m->n_rows - r < 16 * CHUNK_ROWS ? (int)(m->n_rows - r) / 16 : CHUNK_ROWS;
-    int64_t n_t = m->n_x - t < MANY_ROWS ? m->n_x - t : MANY_ROWS;
     memset(p.sum, 0, scaled ? 0 : (size_t)n_t * sizeof *p.sum);
     memset(p.y, 0, scaled ? (size_t)n_t * sizeof *p.y : 0);
     for (size_t c = 0; c < m->n; c += CHUNK_COLS) {
@@ -380,12 +388,13 @@ INLINE void multiply_many(const sp_matmul *m, const float_format *f, int64_t r, 
 /* The first rows as above, the others by the function of the table below. */
 INLINE void multiply(const sp_matmul *m, const float_format *f, sp_matmul_fn narrow, bool scaled)
 {
-    int64_t n_rows = m->n % 16 ? 0 : m->n_rows - m->n_rows % 16;
+    int64_t n_rows = m->n % 16 ? 0 : m->n_rows - m->n_rows % 16, share = share_rows(m->n_x);
     sp_matmul here = *m, rest = *m;
     here.n_rows = n_rows;
     if (n_rows && m->n_x < f->many) multiply_few_rows(&here, f, scaled);
-    for (int64_t t = 0; n_rows && m->n_x >= f->many && t < m->n_x; t += MANY_ROWS)
-        for (int64_t r = 0; r < n_rows; r += 16 * CHUNK_ROWS) multiply_many(&here, f, r, t, scaled);
+    for (int64_t t = 0; n_rows && m->n_x >= f->many && t < m->n_x; t += share)
+        for (int64_t r = 0; r < n_rows; r += 16 * CHUNK_ROWS)
+            multiply_many(&here, f, r, t, m->n_x - t < share ? m->n_x - t : share, scaled);
     if (n_rows == m->n_rows) return;
     rest.w = (const char *)m->w + (size_t)n_rows * m->w_stride;
     rest.n_rows -= n_rows;

@@ -7,7 +7,7 @@
 
 #include "kernel_testing.h"
 
-enum { MATMUL_ROWS = 100, MATMUL_X = 70, MATMUL_FIRST = 77, MATMUL_CANARY = 0x7fa5a5a5 };
+enum { MATMUL_ROWS = 100, MATMUL_X = 140, MATMUL_FIRST = 77, MATMUL_CANARY = 0x7fa5a5a5 };
 
 /* One dtype and length: weights, activations, and what scalar makes of them. */
 typedef struct matmul_case {
@@ -109,7 +109,7 @@ static inline int check_cut(const sp_kernels *k, const matmul_case *c, int64_t n
 static inline int check_shapes(const sp_kernels *k, const matmul_case *c, size_t from, size_t step)
 {
     static const uint8_t rows[] = {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100};
-    static const uint8_t xs[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 16, 17, 31, 40, 61, 70};
+    static const uint8_t xs[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 16, 17, 31, 40, 61, 140};
     int bad = 0;
     for (size_t i = from % step; i < sizeof rows * sizeof xs; i += step)
         bad += check_cut(k, c, rows[i / sizeof xs], xs[i % sizeof xs], (int64_t)(i % 3) * 4);
