@@ -76,14 +76,14 @@ void amx_tile_zero(int tile)
     memset(state.tile[tile], 0, sizeof state.tile[tile]);
 }
 
-/* c + the products of four bytes of x with four of y. */
-static uint32_t add_four(uint32_t c, const uint8_t *x, const uint8_t *y, bool y_is_signed)
+/* sum[n] += the products of four bytes of x with bytes 4n..4n+3 of y. */
+static void add_fours(uint32_t *sum, const uint8_t *x, const uint8_t *y, int n_columns, bool y_is_signed)
 {
-    for (int i = 0; i < 4; i++) {
-        int32_t a = (int8_t)x[i], b = y_is_signed ? (int8_t)y[i] : y[i];
-        c += (uint32_t)(a * b);
-    }
-    return c;
+    for (int n = 0; n < n_columns; n++)
+        for (int i = 0; i < 4; i++) {
+            int32_t a = (int8_t)x[i], b = y_is_signed ? (int8_t)y[4 * n + i] : y[4 * n + i];
+            sum[n] += (uint32_t)(a * b);
+        }
 }
 
 /* TDPBSSD, TDPBSUD: sum.row[m].dword[n] += a.row[m].dword[k] . b.row[k].dword[n] for all k. */
@@ -99,14 +99,12 @@ void amx_tile_product(int sum, int a, int b, bool b_is_signed)
     require(state.row_bytes[sum] == state.row_bytes[b], "as many sums in a row as columns of the second");
     require(state.row_bytes[a] / 4 == state.rows[b], "inner sizes that match");
     int n_inner = state.row_bytes[a] / 4, n_columns = state.row_bytes[sum] / 4;
-    for (int m = 0; m < state.rows[sum]; m++)
+    for (int m = 0; m < state.rows[sum]; m++) {
+        uint32_t row[AMX_ROW_BYTES / 4];
+        memcpy(row, state.tile[sum][m], sizeof row);
         for (int k = 0; k < n_inner; k++)
-            for (int n = 0; n < n_columns; n++) {
-                uint8_t *c = state.tile[sum][m] + 4 * n;
-                uint32_t v;
-                memcpy(&v, c, sizeof v);
-                v = add_four(v, state.tile[a][m] + 4 * k, state.tile[b][k] + 4 * n, b_is_signed);
-                memcpy(c, &v, sizeof v);
-            }
+            add_fours(row, state.tile[a][m] + 4 * k, state.tile[b][k], n_columns, b_is_signed);
+        memcpy(state.tile[sum][m], row, sizeof row);
+    }
     state.n_products++;
 }

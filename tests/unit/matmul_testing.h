@@ -138,27 +138,33 @@ static inline int list_tables(const sp_kernels *tables[SP_ISA_COUNT])
     return n;
 }
 
-static inline int check_matmuls(const sp_kernels *const tables[], int n_tables)
+/* One format in all shapes. */
+static inline int check_matmul(const sp_kernels *const tables[], int n_tables, sp_dtype dtype)
 {
     static const size_t lengths[3][9] = {{1, 7, 8, 9, 130, 257, 384, 576, 2304},
                                          {1, 2, 3, 5, 8, 9, 17, 40, 72},
                                          {1, 2, 3, 4, 5, 7, 8, 9, 19}}; /* blocks of 1, 32, 256 */
     int bad = 0;
-    for (int t = 0; t < SP_DTYPE_COUNT; t++) {
-        size_t block = sp_dtype_get((sp_dtype)t)->block;
-        for (size_t i = 0; i < 9; i++) {
-            size_t n = lengths[block == 1 ? 0 : block == 32 ? 1 : 2][i] * block;
-            matmul_case c = make_matmul_case((sp_dtype)t, n, FILL_RANDOM, i % 3 ? 5 * i : 0, 0);
-            bad += check_matmul_case(tables, n_tables, c, n < 1024 ? 2 : 5);
-            if (t != SP_DTYPE_F8_E4M3) continue;
-            c = make_matmul_case((sp_dtype)t, n, FILL_RANDOM, i, 1);
-            bad += check_matmul_case(tables, n_tables, c, 3);
-        }
-        for (int how = FILL_ONES; how < FILL_COUNT; how++) {
-            matmul_case c = make_matmul_case((sp_dtype)t, 768, (fill)how, 0, 0);
-            bad += check_matmul_case(tables, n_tables, c, 7);
-        }
+    size_t block = sp_dtype_get(dtype)->block;
+    for (size_t i = 0; i < 9; i++) {
+        size_t n = lengths[block == 1 ? 0 : block == 32 ? 1 : 2][i] * block;
+        matmul_case c = make_matmul_case(dtype, n, FILL_RANDOM, i % 3 ? 5 * i : 0, 0);
+        bad += check_matmul_case(tables, n_tables, c, n < 1024 ? 2 : 5);
+        if (dtype != SP_DTYPE_F8_E4M3) continue;
+        c = make_matmul_case(dtype, n, FILL_RANDOM, i, 1);
+        bad += check_matmul_case(tables, n_tables, c, 3);
     }
+    for (int how = FILL_ONES; how < FILL_COUNT; how++) {
+        matmul_case c = make_matmul_case(dtype, 768, (fill)how, 0, 0);
+        bad += check_matmul_case(tables, n_tables, c, 7);
+    }
+    return bad;
+}
+
+static inline int check_matmuls(const sp_kernels *const tables[], int n_tables)
+{
+    int bad = 0;
+    for (int t = 0; t < SP_DTYPE_COUNT; t++) bad += check_matmul(tables, n_tables, (sp_dtype)t);
     return bad;
 }
 
