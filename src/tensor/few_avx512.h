@@ -74,6 +74,17 @@ INLINE sixteen begin_sixteen(const sp_matmul *m, int64_t row, bool fetch)
         w, m->w_stride, left < 16 ? left : 16, {next ? next : w, next ? next + 16 * m->w_stride : w}};
 }
 
+/* The next `n` bytes of all sixteen rows and their distance: where they lie, or a copy in which the last row stands for
+ * those that do not exist. */
+INLINE const uint8_t *whole_rows(const sixteen *g, size_t n, uint8_t copy[16][SP_MAX_SPAN], size_t *stride)
+{
+    *stride = g->stride;
+    if (g->n_rows == 16) return g->w;
+    copy_rows(g->w, g->stride, g->n_rows, n, copy);
+    *stride = SP_MAX_SPAN;
+    return copy[0];
+}
+
 INLINE void store_sums(const sp_matmul *m, int64_t row, int64_t n_rows, int64_t first, int n_x,
                        const __m512 y[])
 {
@@ -130,13 +141,8 @@ INLINE void multiply_few_256(const format256 *f, size_t block_bytes, const sp_ma
         y[t] = _mm512_setzero_ps();
     }
     for (size_t i = 0; i < m->n / 256; i++, g.w += block_bytes) {
-        const uint8_t *w = g.w;
-        size_t stride = g.stride;
-        if (g.n_rows < 16) {
-            copy_rows(w, stride, g.n_rows, block_bytes, copy);
-            w = copy[0];
-            stride = SP_MAX_SPAN;
-        }
+        size_t stride;
+        const uint8_t *w = whole_rows(&g, block_bytes, copy, &stride);
         add_block_256(f, w, stride, x, n_x, &g.ahead, lines, y);
         for (int t = 0; t < n_x; t++) x[t]++;
     }
@@ -182,13 +188,8 @@ INLINE void multiply_few_32(const format32 *f, size_t block_bytes, const sp_matm
         y[t] = _mm512_setzero_ps();
     }
     for (size_t i = 0; i < m->n / 32; i++, g.w += block_bytes) {
-        const uint8_t *w = g.w;
-        size_t stride = g.stride;
-        if (g.n_rows < 16) {
-            copy_rows(w, stride, g.n_rows, block_bytes, copy);
-            w = copy[0];
-            stride = SP_MAX_SPAN;
-        }
+        size_t stride;
+        const uint8_t *w = whole_rows(&g, block_bytes, copy, &stride);
         fetch_lines(&g.ahead, lines);
         add_block_32(f, w, stride, x, n_x, y);
         for (int t = 0; t < n_x; t++) x[t]++;

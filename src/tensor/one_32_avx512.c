@@ -109,13 +109,8 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
         const sp_act_q8 *a = m->x;
         __m512 y = _mm512_setzero_ps();
         for (size_t i = 0; i < n_blocks; i++, g.w += f->bytes) {
-            const uint8_t *w = g.w;
-            size_t stride = g.stride;
-            if (g.n_rows < 16) {
-                copy_rows(w, stride, g.n_rows, (size_t)f->bytes, copy);
-                w = copy[0];
-                stride = SP_MAX_SPAN;
-            }
+            size_t stride;
+            const uint8_t *w = whole_rows(&g, (size_t)f->bytes, copy, &stride);
             fetch_lines(&g.ahead, f->bytes * (int)(i + 1) / 4 - f->bytes * (int)i / 4);
             one_block x = load_block(f, a + i);
             y = add_one(f, w, stride, &x, y);

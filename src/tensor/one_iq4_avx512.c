@@ -93,13 +93,8 @@ void sp_matmul_one_iq4_xs_avx512(const sp_matmul *m)
         const sp_act_q8k *a = m->x;
         __m512 y = _mm512_setzero_ps();
         for (size_t i = 0; i < m->n / 256; i++, g.w += bytes) {
-            const uint8_t *w = g.w;
-            size_t stride = g.stride;
-            if (g.n_rows < 16) {
-                copy_rows(w, stride, g.n_rows, bytes, copy);
-                w = copy[0];
-                stride = SP_MAX_SPAN;
-            }
+            size_t stride;
+            const uint8_t *w = whole_rows(&g, bytes, copy, &stride);
             fetch_lines(&g.ahead, 16 * (int)bytes / 64 + 1);
             y = add_one(w, stride, a + i, y);
         }

@@ -465,13 +465,8 @@ INLINE void multiply_few(const format_iq *f, const sp_matmul *m, int64_t row, in
     }
     for (size_t i = 0; i < m->n / 256; i++, g.w += f->bytes) {
         act_planes x[SP_FEW_TILE];
-        const uint8_t *w = g.w;
-        size_t stride = g.stride;
-        if (g.n_rows < 16) {
-            copy_rows(w, stride, g.n_rows, (size_t)f->bytes, copy);
-            w = copy[0];
-            stride = SP_MAX_SPAN;
-        }
+        size_t stride;
+        const uint8_t *w = whole_rows(&g, (size_t)f->bytes, copy, &stride);
         fetch_lines(&g.ahead, lines);
         for (int t = 0; t < n_t; t++) load_activation(f, a[t] + i, &x[t]);
         add_block(f, w, stride, x, n_t, y);

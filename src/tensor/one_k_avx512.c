@@ -292,13 +292,8 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
         __m512 y = _mm512_setzero_ps();
         fetched next = fetch_after(m, row, 0, bytes, whole);
         for (size_t i = 0; i < n_blocks; i++, g.w += bytes) {
-            const uint8_t *w = g.w;
-            size_t stride = g.stride;
-            if (g.n_rows < 16) {
-                copy_rows(w, stride, g.n_rows, bytes, copy);
-                w = copy[0];
-                stride = SP_MAX_SPAN;
-            }
+            size_t stride;
+            const uint8_t *w = whole_rows(&g, bytes, copy, &stride);
             if (!whole && i > 0) next = fetch_after(m, row, i, bytes, false);
             fetch_span(&next, lines);
             one_block x = load_block(f, a + i);
