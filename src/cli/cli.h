@@ -179,8 +179,11 @@ char *sp_cli_locate(const char *model);
  * along. */
 void sp_cli_place_memory(const char *mode);
 
+/* Before the work whose result is to be written there: could sp_writer_open do it. */
+sp_status sp_cli_check_output(const char *path, sp_error *err);
+
 /* Locate and open; prints what is wrong and returns false. The first also does what
- * sp_cli_place_memory does: `args` may be NULL, for defaults. */
+ * sp_cli_place_memory does, and sees whether --expert-trace can be written: `args` may be NULL, for defaults. */
 bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args *args);
 bool sp_cli_open_tokenizer(sp_tokenizer **tokenizer, const char *name);
 

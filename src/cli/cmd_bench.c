@@ -434,10 +434,10 @@ static int run_bench(const void *options, char *const *operands, int n_operands)
     sp_status status = run_all(b, &err);
     if (b->args->json) puts(b->n_rows ? "]" : "[]");
     if (status != SP_OK) sp_cli_fail(&err, NULL);
-    sp_cli_end_experts(model, &b->args->session);
+    int code = sp_cli_end_experts(model, &args->session, status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED);
     sp_model_close(model);
     sp_free(b);
-    return status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED;
+    return code;
 }
 
 const sp_command sp_command_bench = {

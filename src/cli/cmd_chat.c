@@ -139,7 +139,7 @@ static int run_chat(const void *options, char *const *operands, int n_operands)
     sp_free(chat->kept);
     sp_free(chat->system);
     sp_session_destroy(chat->session);
-    sp_cli_end_experts(chat->model, &args->session);
+    code = sp_cli_end_experts(chat->model, &args->session, code);
     sp_model_close(chat->model);
     sp_free(chat);
     return code;

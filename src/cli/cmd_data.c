@@ -14,6 +14,8 @@
 #include "text/pretoken.h"
 #include "text/tokenizer.h"
 
+#define PRE_DEFAULT "deepseek-v3"
+
 typedef struct data_args {
     int64_t n_threads, vocab_size, min_count, seed, seq, batch, step, ranks, rank;
     const char *pre, *chat_template, *tokenizer, *chat_format, *separator;
@@ -41,7 +43,7 @@ static const sp_arg data_table[] = {
     SP_INT_ROW(data_args, vocab_size, "vocab-size", 0, 256, SP_BPE_TOKENS_MAX,
                "tokenizer: number of ids (8192)"),
     SP_CHOICE_ROW(data_args, pre, "pre", 0, "deepseek-v3|deepseek-llm|deepseek-coder|qwen2|llama-bpe|gpt-2",
-                  "tokenizer: pre-tokenizer (deepseek-v3)"),
+                  "tokenizer: pre-tokenizer (" PRE_DEFAULT ")"),
     SP_STRINGS_ROW(
         data_args, special, "special", 0, "TEXT",
         "tokenizer: special tokens instead of DeepSeek-V3's (begin, end, others; may be repeated)"),
@@ -96,25 +98,30 @@ static const char *find_stranger(const data_args *args, const char *action)
 
 /* --- tokenizer --- */
 
-static sp_status save_tokenizer(const char *dir, const sp_bpe_vocab *vocab, const data_args *args,
-                                const char *pre, sp_error *err)
+/* What would fail after the counting else. */
+static sp_status prepare_folder(const char *dir, sp_error *err)
 {
-    sp_buf chat = {NULL, 0, 0};
+    SP_TRY(sp_dir_create(dir, err));
+    char *path = sp_path_join(dir, "tokenizer.json");
+    sp_status status = path ? sp_cli_check_output(path, err) : sp_fail_nomem(err, "path", strlen(dir));
+    sp_free(path);
+    return status;
+}
+
+static sp_status save_tokenizer(const char *dir, const sp_bpe_vocab *vocab, const data_args *args,
+                                const char *chat_template, sp_error *err)
+{
     size_t n = args->special.n;
     bool own = !n && !args->no_special;
-    sp_tokenizer_style style = {pre,
+    sp_tokenizer_style style = {args->pre ? args->pre : PRE_DEFAULT,
                                 own     ? sp_v3_specials[0]
                                 : n > 1 ? args->special.items[0]
                                         : NULL,
                                 own ? sp_v3_specials[1]
                                 : n ? args->special.items[n > 1]
                                     : NULL,
-                                own ? sp_v3_specials[2] : NULL, NULL};
-    sp_status status = args->chat_template ? sp_file_read(&chat, args->chat_template, 1 << 20, err) : SP_OK;
-    style.chat_template = chat.data;
-    if (status == SP_OK) status = sp_tokenizer_save(dir, vocab, &style, err);
-    sp_buf_clear(&chat);
-    return status;
+                                own ? sp_v3_specials[2] : NULL, chat_template};
+    return sp_tokenizer_save(dir, vocab, &style, err);
 }
 
 static sp_status train_tokenizer(const data_args *args, char *const *paths, size_t n_paths, sp_pool *pool,
@@ -123,21 +130,23 @@ static sp_status train_tokenizer(const data_args *args, char *const *paths, size
     sp_corpus *corpus = NULL;
     sp_word_table words = {.n = 0};
     sp_bpe_vocab vocab = {.n_tokens = 0};
-    const char *pre = args->pre ? args->pre : "deepseek-v3";
+    sp_buf chat = {NULL, 0, 0};
     bool own = !args->special.n && !args->no_special;
     const char *const *specials = own ? sp_v3_specials : args->special.items;
     size_t n_specials = own ? sp_v3_specials_count : args->special.n;
-    sp_count_options count = {pre, specials, n_specials, pool};
+    sp_count_options count = {args->pre ? args->pre : PRE_DEFAULT, specials, n_specials, pool};
     sp_bpe_train_options options = {(int32_t)or_else(args->vocab_size, 8192),
                                     (uint64_t)or_else(args->min_count, 2), specials, n_specials};
     double start = sp_seconds();
     sp_status status;
     SP_GOTO(done, status,
             sp_corpus_open(&corpus, (const char *const *)(paths + 1), n_paths - 1, args->separator, err));
+    if (args->chat_template) SP_GOTO(done, status, sp_file_read(&chat, args->chat_template, 1 << 20, err));
+    SP_GOTO(done, status, prepare_folder(paths[0], err));
     SP_GOTO(done, status, sp_word_table_count(&words, corpus, &count, err));
     double counted = sp_seconds();
     SP_GOTO(done, status, sp_bpe_train(&vocab, &words, &options, err));
-    SP_GOTO(done, status, save_tokenizer(paths[0], &vocab, args, pre, err));
+    SP_GOTO(done, status, save_tokenizer(paths[0], &vocab, args, chat.data, err));
     double end = sp_seconds();
     if (args->json)
         printf("{\"n_tokens\": %d, \"n_merges\": %zu, \"n_words\": %zu, \"n_bytes\": %llu, \"count_s\": "
@@ -152,6 +161,7 @@ static sp_status train_tokenizer(const data_args *args, char *const *paths, size
         sp_cli_hint("the text has too few pairs for %d ids; more text or a lower --min-count gives more",
                     (int)options.vocab_size);
 done:
+    sp_buf_clear(&chat);
     sp_bpe_vocab_clear(&vocab);
     sp_word_table_clear(&words);
     sp_corpus_close(corpus);
@@ -175,6 +185,7 @@ static sp_status pack_files(const data_args *args, char *const *paths, size_t n_
     sp_vocab_hash(builder.vocab_hash, tokenizer);
     SP_GOTO(done, status,
             sp_corpus_open(&corpus, (const char *const *)(paths + 1), n_paths - 1, args->separator, err));
+    SP_GOTO(done, status, sp_cli_check_output(paths[0], err));
     SP_GOTO(done, status, sp_pack_corpus(&builder, corpus, &options, &counts, err));
     SP_GOTO(done, status, sp_shard_save(&builder, paths[0], err));
     printf(

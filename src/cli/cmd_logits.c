@@ -115,9 +115,9 @@ done:
     if (status != SP_OK && sp_cli_flush() == SP_EXIT_GOOD) sp_cli_fail(&err, NULL);
     sp_session_destroy(session);
     sp_tokens_clear(&tokens);
-    sp_cli_end_experts(model, &args->session);
+    int code = sp_cli_end_experts(model, &args->session, status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED);
     sp_model_close(model);
-    return status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED;
+    return code;
 }
 
 const sp_command sp_command_logits = {

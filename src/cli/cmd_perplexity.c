@@ -178,10 +178,10 @@ done:
     sp_tokens_clear(&p.tokens);
     sp_session_destroy(p.reference_session);
     sp_session_destroy(p.session);
-    sp_cli_end_experts(p.model, &p.args->session);
+    int code = sp_cli_end_experts(p.model, &p.args->session, status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED);
     sp_model_close(p.reference);
     sp_model_close(p.model);
-    return status == SP_OK ? SP_EXIT_GOOD : SP_EXIT_FAILED;
+    return code;
 }
 
 const sp_command sp_command_perplexity = {

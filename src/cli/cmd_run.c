@@ -255,7 +255,7 @@ static int run_run(const void *options, char *const *operands, int n_operands)
     sp_run_record_clear(&run.record);
     sp_tokens_clear(&run.prompt);
     sp_free(run.bias);
-    sp_cli_end_experts(run.model, &run.args->session);
+    code = sp_cli_end_experts(run.model, &run.args->session, code);
     sp_model_close(run.model);
     return code;
 }

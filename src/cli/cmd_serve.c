@@ -300,7 +300,7 @@ static sp_status serve(serving *s, sp_error *err)
     return sp_server_run(server, sp_interrupt_flag(), err);
 }
 
-static void take_down(serving *s)
+static int take_down(serving *s, int code)
 {
     sp_scheduler_destroy(s->scheduler, 0);
     sp_prefix_cache_destroy(s->prefixes);
@@ -308,9 +308,10 @@ static void take_down(serving *s)
     sp_buf_clear(&s->cert);
     sp_buf_clear(&s->key);
     sp_free(s->bias);
-    sp_cli_end_experts(s->model, &s->args->session);
+    code = sp_cli_end_experts(s->model, &s->args->session, code);
     sp_model_close(s->model);
     sp_host_log_close(&s->log);
+    return code;
 }
 
 static int run_serve(const void *options, char *const *operands, int n_operands)
@@ -328,7 +329,7 @@ static int run_serve(const void *options, char *const *operands, int n_operands)
         code = status == SP_OK ? SP_EXIT_GOOD : sp_cli_fail(&err, NULL);
         if (status == SP_E_ARGUMENT) code = SP_EXIT_USAGE;
     }
-    take_down(s);
+    code = take_down(s, code);
     sp_free(s);
     return code;
 }

@@ -145,6 +145,14 @@ static void check_spread(const sp_model *model)
     }
 }
 
+sp_status sp_cli_check_output(const char *path, sp_error *err)
+{
+    sp_writer *writer; /* what is written appears by a rename: closed at once, it leaves no trace */
+    SP_TRY(sp_writer_open(&writer, path, err));
+    sp_writer_close(writer);
+    return SP_OK;
+}
+
 bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args *args)
 {
     static const sp_session_args defaults = SP_SESSION_ARGS_DEFAULTS;
@@ -153,6 +161,10 @@ bool sp_cli_open_model(sp_model **model, const char *name, const sp_session_args
     if (!args) args = &defaults;
     if (args->no_mmap && args->ram) {
         sp_cli_say("option --no-mmap: not with --ram, which copies what every token needs by itself");
+        return false;
+    }
+    if (args->ram && args->expert_trace && sp_cli_check_output(args->expert_trace, &err) != SP_OK) {
+        sp_cli_fail(&err, NULL);
         return false;
     }
     char *path = sp_cli_locate(name);

@@ -151,16 +151,19 @@ static void print_stats(const sp_expert_stats *s)
     fputc('\n', stderr);
 }
 
-void sp_cli_end_experts(const sp_model *model, const sp_session_args *args)
+int sp_cli_end_experts(const sp_model *model, const sp_session_args *args, int code)
 {
     sp_expert_stats stats;
     sp_error err = SP_ERROR_NONE;
-    if (!model || !args->ram || !sp_model_expert_stats(model, &stats)) return;
+    if (!model || !args->ram || !sp_model_expert_stats(model, &stats)) return code;
     if (sp_term_is_tty(STDERR_FILENO)) print_stats(&stats);
-    if (args->expert_trace && sp_model_save_expert_trace(model, args->expert_trace, &err) != SP_OK)
+    if (args->expert_trace && sp_model_save_expert_trace(model, args->expert_trace, &err) != SP_OK) {
         sp_cli_fail(&err, NULL);
+        if (code == SP_EXIT_GOOD) code = SP_EXIT_FAILED;
+    }
     char *hot =
         args->no_hot_set || stats.n_hits + stats.n_foreseen + stats.n_misses == 0 ? NULL : hot_path(model);
     if (hot) sp_model_save_hot(model, hot, NULL); /* a folder that cannot be written costs speed alone */
     sp_free(hot);
+    return code;
 }

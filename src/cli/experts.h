@@ -13,8 +13,9 @@ sp_status sp_cli_parse_ram(const char *text, uint64_t *n_bytes, sp_error *err);
 sp_status sp_cli_begin_experts(sp_model *model, const sp_session_args *args,
                                const sp_session_options *options, int32_t n_sessions, sp_error *err);
 
-/* Before the model is closed: keep what was learned, write the trace, tell a terminal what came from where. */
-void sp_cli_end_experts(const sp_model *model, const sp_session_args *args);
+/* Before the model is closed: keep what was learned, write the trace, tell a terminal what came from where. The exit
+ * status: `code`, or that of failure if the trace cannot be written. */
+int sp_cli_end_experts(const sp_model *model, const sp_session_args *args, int code);
 
 /* The plan for so much memory on standard output. */
 sp_status sp_cli_print_plan(const sp_model *model, const char *ram, int json, sp_error *err);

@@ -76,4 +76,16 @@ run "$SPUTNIK" data pack "$tmp/c.shard" "$tmp/bad.jsonl" --tokenizer "$tmp/tok"
 expect_rc 1
 has_err 'bad.jsonl:1: neither a text under "text"'
 [ ! -e "$tmp/c.shard" ] || fail 'a failed pack left a file'
+
+# What cannot be written is told before the text is read: its own fault would come later.
+run "$SPUTNIK" data pack "$tmp/none/c.shard" "$tmp/bad.jsonl" --tokenizer "$tmp/tok"
+expect_rc 1
+expect_err "sputnik: cannot create \"$tmp/none/c.shard\": No such file or directory"
+run "$SPUTNIK" data tokenizer "$tmp/a.txt/tok" "$tmp/bad.jsonl"
+expect_rc 1
+expect_err "sputnik: cannot create directory \"$tmp/a.txt\": File exists"
+run "$SPUTNIK" data tokenizer "$tmp/tok3" "$tmp/bad.jsonl" --chat-template "$tmp/none"
+expect_rc 1
+expect_err "sputnik: cannot open \"$tmp/none\": No such file or directory"
+[ ! -e "$tmp/tok3" ] || fail 'a folder was made for nothing'
 finish

@@ -88,6 +88,21 @@ has_out optimum
 run "$SPUTNIK" logits "$tmp/m.gguf" --tokens $ids --expert-trace "$tmp/trace"
 expect_rc 1
 has_err 'goes with --ram only'
+# One that cannot be written is told before anything is computed; one that no longer can, by the exit status.
+run "$SPUTNIK" logits "$tmp/m.gguf" --tokens $ids --ram 1G --expert-trace "$tmp/none/trace"
+expect_rc 1
+expect_err "sputnik: cannot create \"$tmp/none/trace\": No such file or directory"
+expect_out ''
+mkdir "$tmp/gone"
+mkfifo "$tmp/ids"
+last='logits whose trace loses its folder'
+"$SPUTNIK" logits "$tmp/m.gguf" --tokens-file "$tmp/ids" --ram 1G --no-hot-set --expert-trace "$tmp/gone/trace" \
+    > "$tmp/out" 2> "$tmp/err" &
+{ rmdir "$tmp/gone" && echo $ids; } > "$tmp/ids" # opened by the other side once the model is loaded
+wait $!
+rc=$?
+expect_rc 1
+expect_err "sputnik: cannot create \"$tmp/gone/trace\": No such file or directory"
 echo nonsense > "$tmp/trace"
 run "$SPUTNIK" bench --replay "$tmp/trace"
 expect_rc 1
