@@ -88,11 +88,12 @@ static const sp_arg serve_table[] = {
 /* What is made for a run, in this order. */
 typedef struct serving {
     const serve_args *args;
-    sp_model *model;
+    sp_buf cert, key;
+    sp_prefix_cache_options prefix_options;
     sp_host_log log;
     sp_meter *meter;
+    sp_model *model;
     sp_logit_bias *bias;
-    sp_buf cert, key;
     sp_prefix_cache *prefixes;
     sp_scheduler *scheduler;
     sp_server server;
@@ -133,14 +134,15 @@ static bool thinks(sp_chat_format format)
     return sp_chat_starts_thinking(format, &options);
 }
 
-static sp_status parse_price(sp_price *price, const char *text, bool reasoner, sp_error *err)
+/* "auto" is that of chat until the model is known. */
+static sp_status parse_price(sp_price *price, const char *text, sp_error *err)
 {
     char rest[8];
-    if (strcmp(text, "chat") == 0 || (strcmp(text, "auto") == 0 && !reasoner)) {
+    if (strcmp(text, "chat") == 0 || strcmp(text, "auto") == 0) {
         *price = sp_price_chat;
         return SP_OK;
     }
-    if (strcmp(text, "reasoner") == 0 || strcmp(text, "auto") == 0) {
+    if (strcmp(text, "reasoner") == 0) {
         *price = sp_price_reasoner;
         return SP_OK;
     }
@@ -215,8 +217,6 @@ static sp_status fill_options(serving *s, sp_error *err)
                    : strcmp(args->reasoning_policy, "require") == 0 ? SP_REASONING_REQUIRE
                                                                     : SP_REASONING_IGNORE;
     o->map_temperature = args->map_temperature;
-    o->max_tokens = args->sampling.max_tokens;
-    o->fixed_seed = args->sampling.seed >= 0;
     o->log = write_log;
     o->ready = on_ready;
     o->stopping = on_stopping;
@@ -228,8 +228,21 @@ static sp_status fill_options(serving *s, sp_error *err)
         return sp_fail(err, SP_E_ARGUMENT, "option --max-body: found \"%.60s\", expected at least 1K",
                        args->max_body);
     o->max_body_bytes = (size_t)max_body;
-    SP_TRY(parse_price(&o->price, args->price, thinks(s->server.format), err));
-    SP_TRY(read_tls(s, err));
+    SP_TRY(parse_price(&o->price, args->price, err));
+    s->prefix_options.dir = args->prefix_dir;
+    SP_TRY(parse_size(&s->prefix_options.memory_bytes, "prefix-memory", args->prefix_memory, err));
+    SP_TRY(parse_size(&s->prefix_options.disk_bytes, "prefix-disk", args->prefix_disk, err));
+    return read_tls(s, err);
+}
+
+/* What depends on the model. */
+static sp_status fill_model_options(serving *s, sp_error *err)
+{
+    const serve_args *args = s->args;
+    sp_server_options *o = &s->server.options;
+    if (strcmp(args->price, "auto") == 0 && thinks(s->server.format)) o->price = sp_price_reasoner;
+    o->max_tokens = args->sampling.max_tokens;
+    o->fixed_seed = args->sampling.seed >= 0;
     return sp_cli_generate_options(&o->generate, &s->bias, s->model, &args->sampling, err);
 }
 
@@ -258,7 +271,6 @@ static sp_status start_engine(serving *s, sp_error *err)
 {
     const serve_args *args = s->args;
     sp_session_options session;
-    sp_prefix_cache_options prefixes = {.dir = args->prefix_dir};
     sp_scheduler_options options = {.n_slots = (int32_t)args->slots,
                                     .n_queue = (int32_t)args->queue,
                                     .prompt_chunk = (int32_t)args->prompt_chunk};
@@ -270,15 +282,26 @@ static sp_status start_engine(serving *s, sp_error *err)
     sp_cli_session_options(&session, &args->session);
     int32_t n_slots = args->slots > 0 ? (int32_t)args->slots : SP_SCHEDULER_SLOTS_DEFAULT;
     SP_TRY(sp_cli_begin_experts(s->model, &args->session, &session, n_slots, err));
-    SP_TRY(parse_size(&prefixes.memory_bytes, "prefix-memory", args->prefix_memory, err));
-    SP_TRY(parse_size(&prefixes.disk_bytes, "prefix-disk", args->prefix_disk, err));
-    if (prefixes.memory_bytes > 0 || prefixes.dir)
-        SP_TRY(sp_prefix_cache_create(&s->prefixes, s->model, session.cache_type, &prefixes, err));
+    if (s->prefix_options.memory_bytes > 0 || s->prefix_options.dir)
+        SP_TRY(sp_prefix_cache_create(&s->prefixes, s->model, session.cache_type, &s->prefix_options, err));
     options.n_ctx = session.n_ctx;
     options.n_threads = session.n_threads;
     options.cache_type = session.cache_type;
     options.prefixes = s->prefixes;
     return sp_scheduler_create(&s->scheduler, s->model, &options, err);
+}
+
+/* All that can fail before the model is loaded, which may take minutes. */
+static sp_status prepare(serving *s, sp_error *err)
+{
+    SP_TRY(fill_options(s, err));
+    if (s->args->prefix_dir) SP_TRY(sp_dir_create(s->args->prefix_dir, err));
+    SP_TRY(sp_host_log_open(&s->log, s->args->log_file, err));
+    SP_TRY(open_meter(s, err));
+    s->server.meter = s->meter;
+    signal(SIGPIPE, SIG_IGN);
+    sp_host_raise_files();
+    return sp_server_start(&s->server, err);
 }
 
 static sp_status serve(serving *s, sp_error *err)
@@ -288,29 +311,25 @@ static sp_status serve(serving *s, sp_error *err)
     server->tokenizer = sp_model_tokenizer(s->model);
     server->format = sp_model_chat_format(s->model);
     if (!server->tokenizer) return sp_fail(err, SP_E_UNSUPPORTED, "the model's files hold no vocabulary");
-    SP_TRY(fill_options(s, err));
-    SP_TRY(sp_host_log_open(&s->log, s->args->log_file, err));
-    SP_TRY(open_meter(s, err));
+    SP_TRY(fill_model_options(s, err));
     SP_TRY(start_engine(s, err));
     server->scheduler = s->scheduler;
-    server->meter = s->meter;
     sp_interrupt_catch_all();
-    signal(SIGPIPE, SIG_IGN);
-    sp_host_raise_files();
     return sp_server_run(server, sp_interrupt_flag(), err);
 }
 
 static int take_down(serving *s, int code)
 {
+    sp_server_stop(&s->server);
     sp_scheduler_destroy(s->scheduler, 0);
     sp_prefix_cache_destroy(s->prefixes);
-    sp_meter_close(s->meter);
-    sp_buf_clear(&s->cert);
-    sp_buf_clear(&s->key);
     sp_free(s->bias);
     code = sp_cli_end_experts(s->model, &s->args->session, code);
     sp_model_close(s->model);
+    sp_meter_close(s->meter);
     sp_host_log_close(&s->log);
+    sp_buf_clear(&s->cert);
+    sp_buf_clear(&s->key);
     return code;
 }
 
@@ -324,11 +343,13 @@ static int run_serve(const void *options, char *const *operands, int n_operands)
     s->log.fd = -1;
     const char *name = n_operands > 0 ? operands[0] : "nano";
     s->server.options.asked_name = name;
-    if (sp_cli_open_model(&s->model, name, &s->args->session)) {
-        sp_status status = serve(s, &err);
-        code = status == SP_OK ? SP_EXIT_GOOD : sp_cli_fail(&err, NULL);
-        if (status == SP_E_ARGUMENT) code = SP_EXIT_USAGE;
+    sp_status status = prepare(s, &err);
+    if (status == SP_OK && sp_cli_open_model(&s->model, name, &s->args->session)) {
+        status = serve(s, &err);
+        if (status == SP_OK) code = SP_EXIT_GOOD;
     }
+    if (status != SP_OK) sp_cli_fail(&err, NULL);
+    if (status == SP_E_ARGUMENT) code = SP_EXIT_USAGE;
     code = take_down(s, code);
     sp_free(s);
     return code;
@@ -338,10 +359,10 @@ const sp_command sp_command_serve = {
     "serve",
     "[MODEL]",
     "answer over HTTP as OpenAI's and DeepSeek's API, with a chat page",
-    "Without MODEL the built-in one (nano). The first line on standard error says where it listens; the log "
-    "follows\n"
-    "there, one JSON object per request. SIGTERM and Ctrl-C let running replies finish, a second one ends at "
-    "once.",
+    "Without MODEL the built-in one (nano). Once the model is loaded, a line on standard error says where it "
+    "answers; the log\n"
+    "is there, too, one JSON object per request. SIGTERM and Ctrl-C let running replies finish, a second one "
+    "ends at once.",
     serve_table,
     sizeof serve_table / sizeof serve_table[0],
     &serve_defaults,

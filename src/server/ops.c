@@ -132,9 +132,11 @@ void sp_ops_done(sp_server *server, sp_exchange *x)
 
 /* --- endpoints ------------------------------------------------------------------------------------------ */
 
-static sp_status put_health(sp_buf *body, sp_server *server)
+static sp_status put_health(sp_buf *body, sp_server *server, bool is_loading)
 {
     sp_scheduler_stats stats;
+    if (is_loading)
+        return sp_buf_puts(body, "{\"status\":\"loading\"}", NULL); /* nothing else is known yet */
     memset(&stats, 0, sizeof stats);
     if (server->scheduler) sp_scheduler_get_stats(server->scheduler, &stats);
     SP_TRY(
@@ -148,8 +150,10 @@ static sp_status put_health(sp_buf *body, sp_server *server)
 static void handle_health(sp_server *server, sp_exchange *x)
 {
     sp_buf body = {NULL, 0, 0};
-    if (put_health(&body, server) == SP_OK)
-        sp_exchange_reply(x, server->is_stopping ? 503 : 200, "application/json", body.data, body.len);
+    bool is_loading = server->is_loading;
+    if (put_health(&body, server, is_loading) == SP_OK)
+        sp_exchange_reply(x, is_loading || server->is_stopping ? 503 : 200, "application/json", body.data,
+                          body.len);
     else
         sp_server_fail(x, 500, NULL, NULL, "out of memory");
     sp_buf_clear(&body);

@@ -193,10 +193,12 @@ void sp_router_head(sp_server *server, sp_exchange *x)
         return;
     }
     x->route = route;
-    if (server->is_stopping && !route->is_open) {
-        sp_exchange_set_header(x, "Connection", "close");
+    bool is_stopping = server->is_stopping;
+    if ((is_stopping || server->is_loading) && !route->is_open) {
+        if (is_stopping) sp_exchange_set_header(x, "Connection", "close");
         sp_exchange_set_header(x, "Retry-After", "5");
-        sp_server_fail(x, 503, NULL, "stopping", "the server is being stopped");
+        sp_server_fail(x, 503, NULL, is_stopping ? "stopping" : "loading",
+                       is_stopping ? "the server is being stopped" : "the model is being loaded");
         return;
     }
     sp_key_info key;

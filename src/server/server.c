@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The server's life: a socket, the daemon, waiting for the stop, the grace time. Start at sp_server_run(). */
+/* The server's life: a socket, the daemon, waiting for the model and for the stop, the grace time. Start at sp_server_run(). */
 #include "server/server.h"
 
 #include "base/clock.h"
@@ -23,11 +23,6 @@
 #define POLL_NS 50000000
 
 /* --- the socket ----------------------------------------------------------------------------------------- */
-
-typedef struct listener {
-    int fd, port; /* port 0: it has none */
-    char host[256];
-} listener;
 
 static bool is_loopback(const struct sockaddr_storage *address)
 {
@@ -108,7 +103,7 @@ static sp_status open_socket(int *fd, const sp_server_options *o, sp_error *err)
 }
 
 /* The given socket or a new one, and where it listens. */
-static sp_status take_socket(listener *out, const sp_server_options *o, sp_error *err)
+static sp_status take_socket(sp_listener *out, const sp_server_options *o, sp_error *err)
 {
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
@@ -181,40 +176,61 @@ static void serve(sp_server *server, sp_http *http, const volatile int *stop)
     while (sp_http_active(http) > 0 && sp_seconds() < end) nap();
 }
 
-sp_status sp_server_run(sp_server *server, const volatile int *stop, sp_error *err)
+static sp_status start_http(sp_server *server, sp_error *err)
 {
     const sp_server_options *o = &server->options;
-    sp_http *http = NULL;
-    listener at = {.fd = -1};
+    sp_http_options options = {.listen_fd = server->at.fd,
+                               .is_shared = o->listen_fd >= 0,
+                               .tls_cert = o->tls_cert,
+                               .tls_key = o->tls_key,
+                               .max_body_bytes = o->max_body_bytes,
+                               .max_connections = o->max_connections,
+                               .request_timeout_s = o->request_timeout_s,
+                               .head = take_head,
+                               .handle = handle,
+                               .done = finish,
+                               .log = log_text,
+                               .ctx = server};
+    sp_status status = sp_http_start(&server->http, &options, err);
+    if (status != SP_OK && o->listen_fd < 0) close(server->at.fd);
+    return status;
+}
+
+sp_status sp_server_start(sp_server *server, sp_error *err)
+{
     SP_TRY(sp_http_check(err));
     server->started = time(NULL);
     server->is_stopping = false;
-    if (server->model) name_model(server);
+    server->is_loading = true;
+    server->http = NULL;
     server->ops = sp_ops_create();
     if (!server->ops) return sp_fail_nomem(err, "counters", 0);
-    sp_status status = take_socket(&at, o, err);
-    if (status == SP_OK) {
-        sp_http_options options = {.listen_fd = at.fd,
-                                   .is_shared = o->listen_fd >= 0,
-                                   .tls_cert = o->tls_cert,
-                                   .tls_key = o->tls_key,
-                                   .max_body_bytes = o->max_body_bytes,
-                                   .max_connections = o->max_connections,
-                                   .request_timeout_s = o->request_timeout_s,
-                                   .head = take_head,
-                                   .handle = handle,
-                                   .done = finish,
-                                   .log = log_text,
-                                   .ctx = server};
-        status = sp_http_start(&http, &options, err);
-        if (status != SP_OK && o->listen_fd < 0) close(at.fd);
-    }
-    if (status == SP_OK) {
-        if (o->ready) o->ready(o->ctx, at.host, at.port);
-        serve(server, http, stop);
-        sp_http_stop(http);
-    }
+    sp_status status = take_socket(&server->at, &server->options, err);
+    if (status == SP_OK && server->options.listen_fd < 0) status = start_http(server, err);
+    if (status != SP_OK) sp_server_stop(server);
+    return status;
+}
+
+void sp_server_stop(sp_server *server)
+{
+    sp_http_stop(server->http);
+    server->http = NULL;
     sp_ops_destroy(server->ops);
     server->ops = NULL;
+}
+
+sp_status sp_server_run(sp_server *server, const volatile int *stop, sp_error *err)
+{
+    const sp_server_options *o = &server->options;
+    sp_status status = SP_OK;
+    if (!server->ops) SP_TRY(sp_server_start(server, err));
+    if (server->model) name_model(server);
+    server->is_loading = false; /* all that was filled in before is seen by whoever sees this */
+    if (!server->http) status = start_http(server, err);
+    if (status == SP_OK) {
+        if (o->ready) o->ready(o->ctx, server->at.host, server->at.port);
+        serve(server, server->http, stop);
+    }
+    sp_server_stop(server);
     return status;
 }

@@ -49,7 +49,13 @@ typedef struct sp_server_options {
     void *ctx;
 } sp_server_options;
 
-struct sp_ops; /* what has been counted: ops.h */
+struct sp_ops;  /* what has been counted: ops.h */
+struct sp_http; /* http.h */
+
+typedef struct sp_listener {
+    int fd, port; /* port 0: it has none */
+    char host[256];
+} sp_listener;
 
 typedef struct sp_server {
     sp_server_options options;
@@ -61,14 +67,26 @@ typedef struct sp_server {
     int64_t started;      /* Unix seconds */
     sp_scheduler *scheduler;
     sp_meter *meter; /* NULL: built without SQLite */
-    struct sp_ops *ops;
-    atomic_bool is_stopping;
+    /* From sp_server_start to the end of sp_server_run. */
+    struct sp_ops *ops;   /* not NULL: it has been started */
+    struct sp_http *http; /* NULL: connections wait in the socket's queue */
+    sp_listener at;
+    atomic_bool is_loading, is_stopping;
 } sp_server;
 
+/* Before the model is loaded: take the address, and answer there that it is being loaded (503). On a socket that was given, nothing is
+ * answered yet: clients of a service manager wait. Of `server` only what the command line says is read: of options neither price nor
+ * generate, max_tokens, fixed_seed. Errors: SP_E_ARGUMENT (not loopback and no keys), SP_E_IO (the address is taken), SP_E_UNSUPPORTED (built without
+ * libmicrohttpd). */
+sp_status sp_server_start(sp_server *server, sp_error *err);
+
 /* Serve until *stop is set (by a signal handler, say) and then until running replies have ended or grace_s is over. `server` has been filled
- * but for name, fingerprint, started, ops and is_stopping. Errors: SP_E_ARGUMENT (not loopback and no keys), SP_E_IO (the address is taken), SP_E_UNSUPPORTED
- * (built without libmicrohttpd). */
+ * but for name, fingerprint, started, and what begins with sp_server_start, which this does if it has not been done; errors as there. Ends with
+ * sp_server_stop. */
 sp_status sp_server_run(sp_server *server, const volatile int *stop, sp_error *err);
+
+/* Take back what sp_server_start has done, if it has: the model could not be loaded, say. */
+void sp_server_stop(sp_server *server);
 
 /* Who asks. Answers 401, 402 or 429 itself and returns false. key_id is "" on a server without keys. */
 bool sp_server_admit(sp_server *server, sp_exchange *x, sp_key_info *key);

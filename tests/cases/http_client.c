@@ -9,8 +9,8 @@
  *     http_client PORT hold N                                N silent connections, and the status of a request beside them
  *     http_client PORT body BYTES [chunked]                  a body of so many bytes to /v1/chat/completions; prints the status
  *     http_client PORT fuzz N SEED                           N malformed requests; prints how many of each status
- *     http_client 0 pass ADDRESS N BACKLOG PROGRAM ARGS...   become the program, with N sockets of ADDRESS as systemd passes them;
- *                                                            BACKLOG -1: they do not listen */
+ *     http_client PORT pass ADDRESS N BACKLOG PROGRAM ARGS...   become the program, with N sockets of ADDRESS as systemd passes them;
+ *                                                            BACKLOG -1: they do not listen; PORT 0: any */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -284,10 +284,13 @@ static void run_pass(char **argv)
 {
     struct sockaddr_in address = {0};
     char pid[16];
+    int one = 1;
     address.sin_family = AF_INET;
+    address.sin_port = htons((uint16_t)port);
     inet_pton(AF_INET, argv[0], &address.sin_addr);
     for (int i = 0; i < atoi(argv[1]); i++) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
         if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) exit(1);
         if (atoi(argv[2]) >= 0) listen(fd, atoi(argv[2]));
         if (fd != 3 + i && (dup2(fd, 3 + i) < 0 || close(fd) != 0)) exit(1);

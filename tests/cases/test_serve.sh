@@ -2,8 +2,10 @@
 # `sputnik serve`: addresses, keys, hosts, limits, signals, and clients that behave badly. What the API answers is tested elsewhere.
 . tests/cases/lib.sh
 export XDG_DATA_HOME="$tmp/data"
+run "$SPUTNIK" tokenize nano
+if grep -qiE 'jansson|pcre2|nano' "$tmp/err"; then skip 'built without parts of the engine, or without nano'; fi
 run "$SPUTNIK" serve --port 0 --host 999.1.1.1
-if grep -qiE 'jansson|pcre2|libmicrohttpd|nano.gguf' "$tmp/err"; then skip 'built without parts of the server, or without nano'; fi
+if grep -qi 'libmicrohttpd' "$tmp/err"; then skip 'built without libmicrohttpd'; fi
 expect_rc 2
 has_err 'address "999.1.1.1"'
 if ! ${CC:-cc} -O1 -D_GNU_SOURCE -o "$tmp/client" tests/cases/http_client.c; then skip 'no C compiler for the test client'; fi
@@ -17,6 +19,10 @@ start() {
     : > "$tmp/log"
     $pass "$SPUTNIK" serve --port 0 "$@" > "$tmp/serve.out" 2> "$tmp/log" &
     server=$!
+    ready
+}
+# ready: until it answers
+ready() {
     port=
     for _ in $(seq 100); do
         port=$(sed -n 's/.* answers at .*:\([0-9]*\)\/$/\1/p' "$tmp/log")
@@ -196,6 +202,66 @@ wait $reader
 cp "$tmp/reply" "$tmp/out"
 has_out 'data: [DONE]'
 grep -q '"event":"stopping"' "$tmp/log" || fail 'the stop is not in the log'
+
+echo 'while the model is being loaded'
+slow=$tmp/slow # a model that is loaded when release says so
+mkdir "$slow"
+cp tests/golden/models/llama-plain/* tests/golden/tokenizers/tiny/* "$slow"
+hold() { mkfifo "$slow/generation_config.json"; }
+release() { { rm "$slow/generation_config.json" && echo '{}'; } > "$slow/generation_config.json"; }
+hold
+"$SPUTNIK" serve "$slow" --port "$port" --api-name slow > "$tmp/serve.out" 2> "$tmp/log" &
+server=$!
+for _ in $(seq 100); do ask GET /health; [ "$rc" -eq 0 ] && break; sleep 0.1; done
+has_out 'HTTP/1.1 503 '
+has_out '{"status":"loading"}'
+ask POST /v1/chat/completions "$(chat 1)"
+has_out 'HTTP/1.1 503 '
+has_out 'Retry-After: 5'
+has_out '{"error":{"message":"the model is being loaded","type":"server_error","param":null,"code":"loading"}}'
+ask POST /anthropic/v1/messages '{}'
+has_out '{"type":"error","error":{"type":"overloaded_error","message":"the model is being loaded"}}'
+ask GET /metrics
+has_out 'HTTP/1.1 503 '
+if grep -q 'answers at' "$tmp/log"; then fail 'it says that it answers'; fi
+run timeout 20 "$SPUTNIK" serve "$slow" --port "$port" # whose model is not loaded either
+expect_rc 1
+expect_err "sputnik: address 127.0.0.1, port $port: another program listens there (--port takes another)"
+run timeout 20 "$SPUTNIK" serve "$slow" --port 0 --log-file "$tmp/none/log"
+expect_rc 1
+has_err "log file \"$tmp/none/log\": No such file"
+run timeout 20 "$SPUTNIK" serve "$slow" --port 0 --prefix-memory much
+expect_rc 2
+has_err 'option --prefix-memory'
+release
+ready
+ask GET /health
+has_out 'HTTP/1.1 200 OK'
+has_out '{"status":"ok","model":"slow",'
+ask GET /v1/models
+has_out 'HTTP/1.1 200 OK'
+stop
+run "$SPUTNIK" serve "$tmp/none.gguf" --port "$port"
+expect_rc 1
+has_err "model \"$tmp/none.gguf\": No such file"
+
+echo 'a socket from the service manager: clients wait while the model is being loaded'
+hold
+"$tmp/client" "$port" pass 127.0.0.1 1 9 "$SPUTNIK" serve "$slow" --api-name slow > "$tmp/serve.out" 2> "$tmp/log" &
+server=$!
+for _ in $(seq 100); do
+    "$tmp/client" "$port" ask GET /v1/models > "$tmp/reply" 2> "$tmp/err" && break
+    sleep 0.05 # nobody listens yet
+done &
+reader=$!
+sleep 0.5
+[ ! -s "$tmp/reply" ] || fail 'an answer before the model is there'
+release
+ready
+wait $reader
+cp "$tmp/reply" "$tmp/out"
+has_out 'HTTP/1.1 200 OK'
+stop
 
 echo 'limits'
 start --max-body 1M --max-connections 20 --request-timeout 3

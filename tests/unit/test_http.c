@@ -121,6 +121,11 @@ static void test_heads(void **state)
     server.is_stopping = true;
     assert_int_equal(status_of(&server, make("GET", "/v1/models", "localhost")), 503);
     server.is_stopping = false;
+    server.is_loading = true;
+    assert_int_equal(status_of(&server, make("GET", "/v1/models", "localhost")), 503);
+    assert_int_equal(status_of(&server, make("GET", "/metrics", "localhost")), 503);
+    assert_int_equal(status_of(&server, make("GET", "/health", "localhost")), 0);
+    server.is_loading = false;
 }
 
 static void test_keys(void **state)
