@@ -251,6 +251,27 @@ static sp_status parse_bias(sp_logit_bias *bias, const char *text, sp_error *err
                    "option --logit-bias: found \"%.60s\", expected ID=X, a token id and a number", text);
 }
 
+/* --logit-bias; *bias is the caller's to free, too. */
+static sp_status read_biases(sp_sampler_options *sampler, sp_logit_bias **bias, const sp_model *model,
+                             const sp_str_list *texts, sp_error *err)
+{
+    sp_model_info info;
+    sp_model_get_info(model, &info);
+    int32_t n_ids = info.vocab_size; /* the head's rows: those that pad it are no ids */
+    if (sampler->n_valid > 0 && sampler->n_valid < n_ids) n_ids = sampler->n_valid;
+    *bias = sp_malloc_array(texts->n, sizeof **bias);
+    if (!*bias) return sp_fail_nomem(err, "logit bias", texts->n * sizeof **bias);
+    for (size_t i = 0; i < texts->n; i++) {
+        SP_TRY(parse_bias(&(*bias)[i], texts->items[i], err));
+        if ((*bias)[i].id < n_ids) continue;
+        return sp_fail(err, SP_E_ARGUMENT, "option --logit-bias: found token %d, but the vocabulary has %d",
+                       (int)(*bias)[i].id, (int)n_ids);
+    }
+    sampler->logit_bias = *bias;
+    sampler->n_logit_bias = texts->n;
+    return SP_OK;
+}
+
 sp_status sp_cli_generate_options(sp_generate_options *options, sp_logit_bias **bias, const sp_model *model,
                                   const sp_sampling_args *args, sp_error *err)
 {
@@ -285,14 +306,7 @@ sp_status sp_cli_generate_options(sp_generate_options *options, sp_logit_bias **
     options->speculate = sp_cli_speculate(args->speculate);
     options->n_draft = (int32_t)args->n_draft;
     SP_TRY(sp_cli_parse_think(args->think, options, err));
-    if (args->logit_bias.n == 0) return SP_OK;
-    *bias = sp_malloc_array(args->logit_bias.n, sizeof **bias);
-    if (!*bias) return sp_fail_nomem(err, "logit bias", args->logit_bias.n * sizeof **bias);
-    for (size_t i = 0; i < args->logit_bias.n; i++)
-        SP_TRY(parse_bias(&(*bias)[i], args->logit_bias.items[i], err));
-    sampler->logit_bias = *bias;
-    sampler->n_logit_bias = args->logit_bias.n;
-    return SP_OK;
+    return args->logit_bias.n ? read_biases(sampler, bias, model, &args->logit_bias, err) : SP_OK;
 }
 
 const char *sp_cli_count(char buf[32], double n)

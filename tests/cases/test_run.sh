@@ -83,6 +83,13 @@ run "$SPUTNIK" run "$model" --raw --special '<｜begin▁of▁sentence｜>hi' -n
 run "$SPUTNIK" run "$model" x --logit-bias 3
 expect_rc 2
 has_err 'option --logit-bias: found "3", expected ID=X'
+for command in "run $model x" "chat $model" "serve $model --port 0"; do
+    # shellcheck disable=SC2086
+    run timeout 20 "$SPUTNIK" $command --logit-bias 3=1 --logit-bias 512=1
+    if grep -q libmicrohttpd "$tmp/err"; then continue; fi
+    expect_rc 2
+    expect_err 'sputnik: option --logit-bias: found token 512, but the vocabulary has 512'
+done
 run "$SPUTNIK" run "$model" x --think maybe
 expect_rc 2
 run "$SPUTNIK" run "$model" x --format no-such
