@@ -91,8 +91,10 @@ bool sp_api_options(const sp_server *server, const sp_request_common *c, sp_gene
         s->seed = (uint64_t)c->seed;
     else if (!server->options.fixed_seed)
         s->seed = sp_api_random();
-    s->logit_bias = c->bias;
-    s->n_logit_bias = c->n_bias;
+    if (c->n_bias > 0) { /* else the server's own */
+        s->logit_bias = c->bias;
+        s->n_logit_bias = c->n_bias;
+    }
     s->n_logprobs = c->n_logprobs > 0 ? (int32_t)c->n_logprobs : 0;
     options->max_tokens = c->max_tokens > 0            ? c->max_tokens
                           : server->options.max_tokens ? server->options.max_tokens

@@ -591,6 +591,34 @@ typedef struct plan_refusal {
     const char *messages, *members, *param;
 } plan_refusal;
 
+/* What the server was started with holds for requests that say nothing. */
+static void test_server_bias(void **state)
+{
+    static const sp_logit_bias ban = {7, -100};
+    static const char *const members[] = {"", ",\"logit_bias\":{}", ",\"logit_bias\":{\"9\":1}"};
+    static const int32_t ids[] = {7, 7, 9};
+    (void)state;
+    SKIP_WITHOUT_JSON();
+    sp_tokenizer *tokenizer = open_tiny_deepseek();
+    sp_server server = make_server(tokenizer, SP_CHAT_R1);
+    server.options.generate.sampler.logit_bias = &ban;
+    server.options.generate.sampler.n_logit_bias = 1;
+    for (int i = 0; i < 3; i++) {
+        char body[256];
+        sp_chat_request request;
+        sp_chat_plan plan;
+        sp_fault fault = {0};
+        snprintf(body, sizeof body, "{\"model\":\"m\",\"messages\":[" USER "]%s}", members[i]);
+        if (!sp_chat_request_parse(&request, body, strlen(body), &fault)) fail_msg("%s", fault.text);
+        if (!sp_chat_plan_make(&plan, &server, &request, &fault)) fail_msg("%s", fault.text);
+        assert_int_equal(plan.generate.sampler.n_logit_bias, 1);
+        assert_int_equal(plan.generate.sampler.logit_bias[0].id, ids[i]);
+        sp_chat_plan_clear(&plan);
+        sp_chat_request_clear(&request);
+    }
+    sp_tokenizer_close(tokenizer);
+}
+
 static void test_prompts_refused(void **state)
 {
     (void)state;
@@ -647,6 +675,7 @@ int main(void)
         cmocka_unit_test(test_anthropic_whole),
         cmocka_unit_test(test_anthropic_wrong_input),
         cmocka_unit_test(test_prompts),
+        cmocka_unit_test(test_server_bias),
         cmocka_unit_test(test_prompts_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
