@@ -99,6 +99,19 @@ const sp_route *sp_router_find(const sp_server *server, const char *method, cons
     return NULL;
 }
 
+/* Of another API (/v1/responses), or of a base URL with a part too many: the paths that there are show it. */
+static void fail_unknown(sp_exchange *x, const char *path)
+{
+    char paths[320] = "";
+    size_t n = 0;
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        if (tables[t] == sp_routes_page) continue;
+        for (const sp_route *route = tables[t]; route->method && n < sizeof paths; route++)
+            n += (size_t)snprintf(paths + n, sizeof paths - n, "%s%s", n ? ", " : "", route->path);
+    }
+    sp_server_fail(x, 404, NULL, "not_found", "there is nothing at '%.100s'; there are %s", path, paths);
+}
+
 /* --- the head of a request ------------------------------------------------------------------------------ */
 
 static void set_safe_headers(const sp_server *server, sp_exchange *x)
@@ -183,7 +196,7 @@ void sp_router_head(sp_server *server, sp_exchange *x)
     }
     const sp_route *route = sp_router_find(server, method, path, allowed);
     if (!route && !allowed[0]) {
-        sp_server_fail(x, 404, NULL, "not_found", "there is nothing at '%.200s'", path);
+        fail_unknown(x, path);
         return;
     }
     if (!route) {

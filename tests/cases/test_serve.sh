@@ -151,6 +151,11 @@ echo 'paths and methods'
 ask GET /nowhere
 has_out 'HTTP/1.1 404 '
 has_out "there is nothing at '/nowhere'"
+ask POST /v1/responses '{"model":"sputnik-nano","input":"x"}'
+has_out 'HTTP/1.1 404 '
+has_out 'Content-Type: application/json'
+has_out "{\"error\":{\"message\":\"there is nothing at '/v1/responses'; there are /chat/completions, /completions, /models, "
+has_out '/metrics","type":"invalid_request_error","param":null,"code":"not_found"}}'
 ask DELETE /v1/chat/completions
 has_out 'HTTP/1.1 405 '
 has_out 'Allow: POST'

@@ -85,6 +85,8 @@ static void test_routes(void **state)
     assert_null(sp_router_find(&server, "GET", "/", NULL)); /* the page is not asked for */
 }
 
+#define LONG_PART "/1234567890123456789012345678901234567890"
+
 static void test_heads(void **state)
 {
     static sp_server server;
@@ -94,6 +96,13 @@ static void test_heads(void **state)
     assert_int_equal(status_of(&server, make("GET", "/health", NULL)), 400);
     assert_int_equal(status_of(&server, make("GET", "/health", "evil.example")), 403);
     assert_int_equal(status_of(&server, make("GET", "/none", "localhost")), 404);
+    sp_exchange *lost =
+        make("GET", LONG_PART LONG_PART LONG_PART, "localhost"); /* what there is stays whole all the same */
+    sp_router_head(&server, lost);
+    assert_int_equal(lost->status, 404);
+    assert_non_null(strstr(lost->out.data, "; there are /chat/completions, "));
+    assert_non_null(strstr(lost->out.data, ", /metrics\""));
+    sp_exchange_destroy(lost);
     assert_int_equal(status_of(&server, make("PUT", "/health", "localhost")), 405);
     assert_int_equal(status_of(&server, make("OPTIONS", "/health", "localhost")), 405);
 
