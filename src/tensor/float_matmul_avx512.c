@@ -191,7 +191,7 @@ INLINE void add_columns(few_sums *s, const float_format *f, sixteen *g, const fl
     const size_t line = 64 / f->bytes;
     size_t c = begin;
     for (; c + line <= end; c += line) {
-        fetch_lines(&g->ahead, 16);
+        fetch_bytes(&g->ahead, 1024);
         add_some_columns(s, f, g, x, n_t, c, line);
     }
     for (; c < end; c += 16) add_some_columns(s, f, g, x, n_t, c, 16);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* AVX-512 matmuls of a single activation row (plain decoding) for formats in blocks of 32. A register holds sixteen
  * bytes of four weight rows; their products are added up within 128-bit parts, so that four such registers become the
- * sums of sixteen rows. Q4_0 is missing: the AVX2 rows read it as fast as memory gives it. Q8_0: one_q8_avx512.c. Layouts:
- * blocks.h. Start at multiply_one(). */
+ * sums of sixteen rows. Q4_0, Q4_K and Q5_K go through few_avx512.h. Layouts: blocks.h. Start at multiply_one(). */
 #include "tensor/kernel_rows.h"
 
 #if defined(__x86_64__)
@@ -83,12 +82,14 @@ INLINE one_block load_block(const format_one *f, const sp_act_q8 *a)
 }
 
 /* y + one block of sixteen rows. */
-INLINE __m512 add_one(const format_one *f, const uint8_t *w, size_t stride, const one_block *x, __m512 y)
+INLINE __m512 add_one(const format_one *f, const uint8_t *w, size_t stride, const one_block *x,
+                      ahead *rows_ahead, __m512 y)
 {
     __m512i head[4], sum[4];
     for (int i = 0; i < 4; i++) {
         const uint8_t *row = w + (size_t)i * stride;
         __m512i q[2];
+        fetch_bytes(rows_ahead, 4 * (size_t)f->bytes);
         head[i] = load_4_rows(row, stride);
         f->load(row, stride, head[i], q);
         sum[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(x->start, q[0], x->low), q[1], x->high);
@@ -111,9 +112,8 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
         for (size_t i = 0; i < n_blocks; i++, g.w += f->bytes) {
             size_t stride;
             const uint8_t *w = whole_rows(&g, (size_t)f->bytes, copy, &stride);
-            fetch_lines(&g.ahead, f->bytes * (int)(i + 1) / 4 - f->bytes * (int)i / 4);
             one_block x = load_block(f, a + i);
-            y = add_one(f, w, stride, &x, y);
+            y = add_one(f, w, stride, &x, &g.ahead, y);
         }
         store_sums(m, row, g.n_rows, 0, 1, &y);
     }

@@ -47,49 +47,5 @@ INLINE __m512i add_neighbours(__m512i a, __m512i b)
     return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
-/* Sixteen rows are read side by side, but asked for in the order of addresses, which is what memory gives most for. What
- * is asked for should still be in a core's nearest cache when it is read, so long rows are asked for by spans. */
-#define SP_NEAR_BYTES 24576 /* of sixteen rows, at most, that are one span */
-#define SP_AHEAD_BYTES 1472 /* of a long row, between what is read and what is asked for */
-
-/* A span of sixteen rows that is asked for line by line. */
-typedef struct fetched {
-    const uint8_t *next, *end; /* of the row at hand */
-    size_t stride, bytes;
-    int n_rows; /* left */
-} fetched;
-
-INLINE const uint8_t *line_of(const uint8_t *w)
-{
-    return w - ((uintptr_t)w & 63);
-}
-
-/* w: NULL: nothing. Whole rows, which follow each other, are one long row. */
-INLINE fetched begin_fetch(const uint8_t *w, size_t stride, size_t bytes, bool whole)
-{
-    if (!w) return (fetched){NULL, NULL, 0, 0, 0};
-    if (whole) return (fetched){line_of(w), w + 16 * stride, 0, 0, 1};
-    return (fetched){line_of(w), w + bytes, stride, bytes, 16};
-}
-
-INLINE void fetch_span(fetched *f, int n)
-{
-    for (; n > 0 && f->n_rows > 0; n--) {
-        _mm_prefetch((const char *)f->next, _MM_HINT_T0);
-        f->next += 64;
-        if (f->next < f->end) continue;
-        f->next = line_of(f->end + f->stride - f->bytes);
-        f->end += f->stride;
-        f->n_rows--;
-    }
-}
-
-/* Lines to ask for at each of some steps, so that the span is complete when the next begins. */
-INLINE int lines_of_step(size_t span_bytes, size_t n_steps, bool whole)
-{
-    size_t lines = whole ? 16 * span_bytes / 64 + 1 : 16 * (span_bytes / 64 + 2);
-    return (int)((lines - 1) / n_steps + 1);
-}
-
 #endif
 #endif

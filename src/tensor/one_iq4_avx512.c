@@ -95,7 +95,7 @@ void sp_matmul_one_iq4_xs_avx512(const sp_matmul *m)
         for (size_t i = 0; i < m->n / 256; i++, g.w += bytes) {
             size_t stride;
             const uint8_t *w = whole_rows(&g, bytes, copy, &stride);
-            fetch_lines(&g.ahead, 16 * (int)bytes / 64 + 1);
+            fetch_bytes(&g.ahead, 16 * bytes);
             y = add_one(w, stride, a + i, y);
         }
         store_sums(m, row, g.n_rows, 0, 1, &y);

@@ -454,7 +454,6 @@ INLINE void add_block(const format_iq *f, const uint8_t *w, size_t stride, const
 /* Sixteen weight rows from `row` with n_t activation rows from `first`. */
 INLINE void multiply_few(const format_iq *f, const sp_matmul *m, int64_t row, int64_t first, int n_t)
 {
-    const int lines = 16 * f->bytes / 64 + 1;
     const sp_act_q8k *a[SP_FEW_TILE];
     uint8_t copy[16][SP_MAX_SPAN];
     __m512 y[SP_FEW_TILE];
@@ -467,7 +466,7 @@ INLINE void multiply_few(const format_iq *f, const sp_matmul *m, int64_t row, in
         act_planes x[SP_FEW_TILE];
         size_t stride;
         const uint8_t *w = whole_rows(&g, (size_t)f->bytes, copy, &stride);
-        fetch_lines(&g.ahead, lines);
+        fetch_bytes(&g.ahead, 16 * (size_t)f->bytes);
         for (int t = 0; t < n_t; t++) load_activation(f, a[t] + i, &x[t]);
         add_block(f, w, stride, x, n_t, y);
     }

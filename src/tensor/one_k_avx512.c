@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* AVX-512 matmuls of a single activation row (plain decoding) for the K-quants. Here a register holds 64 elements of
+/* AVX-512 matmuls of a single activation row (plain decoding) for Q2_K, Q3_K and Q6_K. Here a register holds 64 elements of
  * one weight row: a block's quarters are multiplied in pairs to words, and those with their scales to int32. The
  * registers of sixteen rows are then added up together, so that the float part runs once for all of them. Layouts:
  * blocks.h and decode.c. Start at multiply_one(). */
@@ -138,65 +138,6 @@ INLINE __m512i dot_q3_k(const uint8_t *w, const one_block *x)
     return add_quarter(sum, q, x, 3, 1, spread_scales(scales, 6, 7, 14, 15, 1));
 }
 
-/* Q4_K and Q5_K: the eight scales, then the eight mins, out of the block's first sixteen bytes. */
-INLINE __m128i scales_of_k4(const uint8_t *w)
-{
-    const __m128i order = _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m128i low_bits = _mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 0, 8, 16, 24, 36, 44, 52, 60);
-    const __m128i high_bits = _mm_setr_epi8(0, 0, 0, 0, 2, 10, 18, 26, 0, 0, 0, 0, 2, 10, 18, 26);
-    const __m128i low_mask = _mm_setr_epi8(63, 63, 63, 63, 15, 15, 15, 15, 63, 63, 63, 63, 15, 15, 15, 15);
-    const __m128i high_mask = _mm_setr_epi8(0, 0, 0, 0, 48, 48, 48, 48, 0, 0, 0, 0, 48, 48, 48, 48);
-    __m128i v = _mm_shuffle_epi8(load_16(w), order);
-    __m128i l = _mm_and_si128(_mm_multishift_epi64_epi8(low_bits, v), low_mask);
-    return _mm_ternarylogic_epi32(l, _mm_multishift_epi64_epi8(high_bits, v), high_mask, 0xf8);
-}
-
-INLINE __m512i dot_q4_k(const uint8_t *w, const one_block *x)
-{
-    const sp_block_q4_k *b = (const sp_block_q4_k *)w;
-    __m512i v = load_64(b->qs), u = load_64(b->qs + 64), nibble = every_byte(15);
-    __m512i scales = _mm512_broadcast_i32x4(scales_of_k4(w)), sum = _mm512_setzero_si512();
-    sum = add_quarter(sum, _mm512_and_si512(v, nibble), x, 0, 0, spread_scales(scales, 0, 0, 2, 2, 0));
-    sum = add_quarter(sum, _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble), x, 1, 0,
-                      spread_scales(scales, 1, 1, 3, 3, 0));
-    sum = add_quarter(sum, _mm512_and_si512(u, nibble), x, 2, 0, spread_scales(scales, 4, 4, 6, 6, 0));
-    return add_quarter(sum, _mm512_and_si512(_mm512_srli_epi16(u, 4), nibble), x, 3, 0,
-                       spread_scales(scales, 5, 5, 7, 7, 0));
-}
-
-INLINE __m512i dot_q5_k(const uint8_t *w, const one_block *x)
-{
-    const sp_block_q5_k *b = (const sp_block_q5_k *)w;
-    __m512i v = load_64(b->qs), u = load_64(b->qs + 64), nibble = every_byte(15), bit = every_byte(16);
-    __m512i scales = _mm512_broadcast_i32x4(scales_of_k4(w)), sum = _mm512_setzero_si512();
-    __m512i h = upper_down(load_twice(b->qh), 2);
-    __m512i q = or_and(_mm512_and_si512(v, nibble), _mm512_slli_epi16(h, 4), bit);
-    sum = add_quarter(sum, q, x, 0, 0, spread_scales(scales, 0, 0, 2, 2, 0));
-    q = or_and(_mm512_and_si512(_mm512_srli_epi16(v, 4), nibble), _mm512_slli_epi16(h, 3), bit);
-    sum = add_quarter(sum, q, x, 1, 0, spread_scales(scales, 1, 1, 3, 3, 0));
-    q = or_and(_mm512_and_si512(u, nibble), h, bit);
-    sum = add_quarter(sum, q, x, 2, 0, spread_scales(scales, 4, 4, 6, 6, 0));
-    q = or_and(_mm512_and_si512(_mm512_srli_epi16(u, 4), nibble), _mm512_srli_epi16(h, 1), bit);
-    return add_quarter(sum, q, x, 3, 0, spread_scales(scales, 5, 5, 7, 7, 0));
-}
-
-/* A min belongs to two groups of 16. */
-INLINE void sums_k4(const int16_t *sums, __m512i out[2])
-{
-    __m256i pairs = _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)sums), _mm256_set1_epi16(1));
-    out[0] = _mm512_broadcast_i32x4(_mm256_cvtepi32_epi16(pairs));
-    out[1] = out[0];
-}
-
-INLINE __m512i mins_k4(const uint8_t *w, size_t stride, const one_block *x)
-{
-    __m512i v = _mm512_castsi128_si512(scales_of_k4(w));
-    v = _mm512_inserti32x4(v, scales_of_k4(w + 4 * stride), 1);
-    v = _mm512_inserti32x4(v, scales_of_k4(w + 8 * stride), 2);
-    v = _mm512_inserti32x4(v, scales_of_k4(w + 12 * stride), 3);
-    return _mm512_madd_epi16(_mm512_unpackhi_epi8(v, _mm512_setzero_si512()), x->sums[0]);
-}
-
 INLINE __m512i dot_q6_k(const uint8_t *w, const one_block *x)
 {
     const sp_block_q6_k *b = (const sp_block_q6_k *)w;
@@ -233,10 +174,15 @@ INLINE one_block load_block(const format_one *f, const sp_act_q8k *a)
     return x;
 }
 
-INLINE __m512i dot_4_rows(const format_one *f, const uint8_t *w, size_t stride, const one_block *x)
+INLINE __m512i dot_4_rows(const format_one *f, const uint8_t *w, size_t stride, const one_block *x,
+                          ahead *rows_ahead)
 {
-    return sum_parts(f->dot(w, x), f->dot(w + stride, x), f->dot(w + 2 * stride, x),
-                     f->dot(w + 3 * stride, x));
+    __m512i row[4];
+    for (int i = 0; i < 4; i++) {
+        fetch_bytes(rows_ahead, (size_t)f->bytes);
+        row[i] = f->dot(w + (size_t)i * stride, x);
+    }
+    return sum_parts(row[0], row[1], row[2], row[3]);
 }
 
 /* The four bytes at w of sixteen rows. */
@@ -251,12 +197,14 @@ INLINE __m512i load_words(const uint8_t *w, size_t stride)
 }
 
 /* y + one block of sixteen rows. */
-INLINE __m512 add_one(const format_one *f, const uint8_t *w, size_t stride, const one_block *x, __m512 y)
+INLINE __m512 add_one(const format_one *f, const uint8_t *w, size_t stride, const one_block *x,
+                      ahead *rows_ahead, __m512 y)
 {
-    __m512i a = dot_4_rows(f, w, stride, x), b = dot_4_rows(f, w + 4 * stride, stride, x);
+    __m512i a = dot_4_rows(f, w, stride, x, rows_ahead);
+    __m512i b = dot_4_rows(f, w + 4 * stride, stride, x, rows_ahead);
     __m512i low = add_neighbours(a, b);
-    a = dot_4_rows(f, w + 8 * stride, stride, x);
-    b = dot_4_rows(f, w + 12 * stride, stride, x);
+    a = dot_4_rows(f, w + 8 * stride, stride, x, rows_ahead);
+    b = dot_4_rows(f, w + 12 * stride, stride, x, rows_ahead);
     __m512i sum = add_neighbours(low, add_neighbours(a, b)), ds = load_words(w + f->d_at, stride);
     if (f->shift) sum = _mm512_srai_epi32(sum, (unsigned)f->shift);
     __m512 dx = _mm512_set1_ps(x->d), d = f->sums ? low_half(ds) : high_half(ds);
@@ -267,37 +215,19 @@ INLINE __m512 add_one(const format_one *f, const uint8_t *w, size_t stride, cons
     return _mm512_fnmadd_ps(_mm512_mul_ps(high_half(ds), dx), _mm512_cvtepi32_ps(sum), y);
 }
 
-/* What is asked for while block i of sixteen rows is read: at the first the next sixteen rows, or with each block one of
- * a long row further on. */
-INLINE fetched fetch_after(const sp_matmul *m, int64_t row, size_t i, size_t bytes, bool whole)
-{
-    const size_t n_blocks = m->n / 256, distance = SP_AHEAD_BYTES / bytes;
-    const uint8_t *w = (const uint8_t *)m->w + (size_t)row * m->w_stride, *next = next_sixteen(m, row);
-    size_t at = i + (distance < n_blocks ? distance : n_blocks);
-    if (whole) return begin_fetch(next, m->w_stride, 0, true);
-    if (at < n_blocks) return begin_fetch(w + at * bytes, m->w_stride, bytes, false);
-    return begin_fetch(next ? next + (at - n_blocks) * bytes : NULL, m->w_stride, bytes, false);
-}
-
 INLINE void multiply_one(const format_one *f, const sp_matmul *m)
 {
-    const size_t bytes = (size_t)f->bytes, n_blocks = m->n / 256;
-    const bool whole = 16 * n_blocks * bytes <= SP_NEAR_BYTES;
-    const int lines =
-        whole ? lines_of_step(n_blocks * bytes, n_blocks, true) : lines_of_step(bytes, 1, false);
+    const size_t bytes = (size_t)f->bytes;
     uint8_t copy[16][SP_MAX_SPAN];
     for (int64_t row = 0; row < m->n_rows; row += 16) {
-        sixteen g = begin_sixteen(m, row, false);
+        sixteen g = begin_sixteen(m, row, true);
         const sp_act_q8k *a = m->x;
         __m512 y = _mm512_setzero_ps();
-        fetched next = fetch_after(m, row, 0, bytes, whole);
-        for (size_t i = 0; i < n_blocks; i++, g.w += bytes) {
+        for (size_t i = 0; i < m->n / 256; i++, g.w += bytes) {
             size_t stride;
             const uint8_t *w = whole_rows(&g, bytes, copy, &stride);
-            if (!whole && i > 0) next = fetch_after(m, row, i, bytes, false);
-            fetch_span(&next, lines);
             one_block x = load_block(f, a + i);
-            y = add_one(f, w, stride, &x, y);
+            y = add_one(f, w, stride, &x, &g.ahead, y);
         }
         store_sums(m, row, g.n_rows, 0, 1, &y);
     }
@@ -308,13 +238,6 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
         {0, 128}, {32, 160}, {64, 192},                                                                      \
         {                                                                                                    \
             96, 224                                                                                          \
-        }                                                                                                    \
-    }
-#define NIBBLES                                                                                              \
-    {                                                                                                        \
-        {0, 64}, {32, 96}, {128, 192},                                                                       \
-        {                                                                                                    \
-            160, 224                                                                                         \
         }                                                                                                    \
     }
 #define PLAIN                                                                                                \
@@ -334,8 +257,6 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
 
 ONE(q2_k, .d_at = 80, .apart = HALVES, .sums = sums_q2_k, .mins = mins_q2_k)
 ONE(q3_k, .d_at = 106, .apart = HALVES, .offset = 4, .shift = 8)
-ONE(q4_k, .d_at = 0, .apart = NIBBLES, .sums = sums_k4, .mins = mins_k4)
-ONE(q5_k, .d_at = 0, .apart = NIBBLES, .sums = sums_k4, .mins = mins_k4)
 ONE(q6_k, .d_at = 206, .apart = PLAIN, .offset = 32)
 
 #endif

@@ -121,13 +121,13 @@ INLINE void multiply_rows(const sp_matmul *m, const uint8_t *w, int64_t stride, 
 {
     const int64_t n_blocks = (int64_t)m->n / 32;
     rows_16 g = begin_rows(w, stride);
-    ahead next = {w + 16 * stride, w + 32 * stride};
+    ahead next = begin_fetch(w + 16 * stride);
     __m512 y[SP_FEW_TILE];
     for (int t = 0; t < n_x; t++) y[t] = _mm512_setzero_ps();
     for (int64_t i = 0; i < n_blocks; i += 2) {
         bool two = i + 1 < n_blocks;
         __m512i scales = load_scales(&g, two);
-        fetch_lines(&next, 17);
+        fetch_bytes(&next, 32 * BLOCK_BYTES);
         add_block(&g, 2, low_half(scales), x, i, n_x, y);
         if (two) add_block(&g, BLOCK_BYTES + 2, high_half(scales), x, i + 1, n_x, y);
         for (int k = 0; k < 4; k++) g.fours[k] += 2 * BLOCK_BYTES;

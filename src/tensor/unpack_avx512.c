@@ -26,29 +26,29 @@ INLINE void scales_k4(const uint8_t *w, size_t stride, sp_scales256 *s)
     }
 }
 
-/* Sixteen bytes: half of 32 low and of 32 high nibbles. */
-INLINE void step_q4_k(const uint8_t *w, size_t stride, int i, __m512i *q)
+/* Thirty-two bytes: low nibbles, then high ones. */
+INLINE void step_q4_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
 {
-    __m512i v[4];
-    load_rows(w + offsetof(sp_block_q4_k, qs) + 16 * i, stride, v);
-    for (int k = 0; k < 4; k++) {
+    __m512i v[8];
+    load_rows_32(w + offsetof(sp_block_q4_k, qs) + 32 * i, stride, v);
+    for (int k = 0; k < 8; k++) {
         q[k] = field(v[k], 0, 15);
-        q[k + 4] = field(v[k], 4, 15);
+        q[k + 8] = field(v[k], 4, 15);
     }
 }
 
-/* Bits 2 (i / 2) and 2 (i / 2) + 1 of qh are the fifth bits. */
-INLINE void step_q5_k(const uint8_t *w, size_t stride, int i, __m512i *q)
+/* Bits 2 i and 2 i + 1 of qh are the fifth bits. */
+INLINE void step_q5_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
 {
-    const __m128i down = _mm_cvtsi32_si128(i & ~1);
+    const __m128i down = _mm_cvtsi32_si128(2 * i);
     const __m512i bit = _mm512_set1_epi8(16);
-    __m512i v[4], h[4];
-    load_rows(w + offsetof(sp_block_q5_k, qs) + 16 * i, stride, v);
-    load_rows(w + offsetof(sp_block_q5_k, qh) + 16 * (i % 2), stride, h);
-    for (int k = 0; k < 4; k++) {
+    __m512i v[8], h[8];
+    load_rows_32(w + offsetof(sp_block_q5_k, qs) + 32 * i, stride, v);
+    load_rows_32(w + offsetof(sp_block_q5_k, qh), stride, h);
+    for (int k = 0; k < 8; k++) {
         __m512i high = _mm512_srl_epi32(h[k], down);
         q[k] = _mm512_or_si512(field(v[k], 0, 15), _mm512_and_si512(_mm512_slli_epi32(high, 4), bit));
-        q[k + 4] = _mm512_or_si512(field(v[k], 4, 15), _mm512_and_si512(_mm512_slli_epi32(high, 3), bit));
+        q[k + 8] = _mm512_or_si512(field(v[k], 4, 15), _mm512_and_si512(_mm512_slli_epi32(high, 3), bit));
     }
 }
 
@@ -63,7 +63,7 @@ INLINE void scales_q6_k(const uint8_t *w, size_t stride, sp_scales256 *s)
 }
 
 /* Half i / 2 of the block, half i % 2 of each of its groups of 32. */
-INLINE void step_q6_k(const uint8_t *w, size_t stride, int i, __m512i *q)
+INLINE void step_q6_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
 {
     __m512i a[4], b[4], h[4];
     const uint8_t *ql = w + 64 * (i / 2) + 16 * (i % 2);
@@ -92,7 +92,7 @@ INLINE void scales_q2_k(const uint8_t *w, size_t stride, sp_scales256 *s)
     }
 }
 
-INLINE void step_q2_k(const uint8_t *w, size_t stride, int i, __m512i *q)
+INLINE void step_q2_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
 {
     __m512i v[4];
     load_rows(w + offsetof(sp_block_q2_k, qs) + 16 * i, stride, v);
@@ -116,7 +116,7 @@ INLINE void scales_q3_k(const uint8_t *w, size_t stride, sp_scales256 *s)
 }
 
 /* Bits 4 (i / 2) .. 4 (i / 2) + 3 of hmask are the third bits. */
-INLINE void step_q3_k(const uint8_t *w, size_t stride, int i, __m512i *q)
+INLINE void step_q3_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
 {
     const __m128i down = _mm_cvtsi32_si128(4 * (i / 2));
     __m512i v[4], h[4];
@@ -153,23 +153,25 @@ INLINE void scales_iq4_xs(const uint8_t *w, size_t stride, sp_scales256 *s)
     set_offset_32(s, 128);
 }
 
-INLINE void step_iq4_xs(const uint8_t *w, size_t stride, int i, __m512i *q)
+/* Sixteen bytes make 32 elements, low nibbles first. */
+INLINE void step_iq4_xs(const uint8_t *w, size_t stride, int i, __m512i q[16])
 {
     const __m512i table = iq4_table();
-    __m512i v[4];
-    load_rows(w + offsetof(sp_block_iq4_xs, qs) + 16 * i, stride, v);
-    for (int k = 0; k < 4; k++) {
-        q[k] = _mm512_shuffle_epi8(table, field(v[k], 0, 15));
-        q[k + 4] = _mm512_shuffle_epi8(table, field(v[k], 4, 15));
+    __m512i v[8];
+    load_rows_32(w + offsetof(sp_block_iq4_xs, qs) + 32 * i, stride, v);
+    for (int k = 0; k < 8; k++) {
+        __m512i *half = q + k / 4 * 8 + k % 4;
+        half[0] = _mm512_shuffle_epi8(table, field(v[k], 0, 15));
+        half[4] = _mm512_shuffle_epi8(table, field(v[k], 4, 15));
     }
 }
 
-static const format256 fields_q2_k = {4, 4, true, 16, true, scales_q2_k, step_q2_k};
-static const format256 fields_q3_k = {4, 4, true, 16, false, scales_q3_k, step_q3_k};
-static const format256 fields_q4_k = {8, 2, true, 32, true, scales_k4, step_q4_k};
-static const format256 fields_q5_k = {8, 2, true, 32, true, scales_k4, step_q5_k};
-static const format256 fields_q6_k = {4, 4, true, 16, false, scales_q6_k, step_q6_k};
-static const format256 fields_iq4_xs = {8, 2, false, 32, false, scales_iq4_xs, step_iq4_xs};
+static const format256 fields_q2_k = {true, 16, true, scales_q2_k, step_q2_k};
+static const format256 fields_q3_k = {true, 16, false, scales_q3_k, step_q3_k};
+static const format256 fields_q4_k = {false, 32, true, scales_k4, step_q4_k};
+static const format256 fields_q5_k = {false, 32, true, scales_k4, step_q5_k};
+static const format256 fields_q6_k = {true, 16, false, scales_q6_k, step_q6_k};
+static const format256 fields_iq4_xs = {false, 32, false, scales_iq4_xs, step_iq4_xs};
 
 ROWS_256(q2_k, sp_tiles_16_min_avx512, 1)
 ROWS_256(q3_k, sp_tiles_16_offset_avx512, 2)
@@ -207,8 +209,7 @@ INLINE void block_q8_0(const uint8_t *w, size_t stride, __m512i q[8], __m512 *d,
     __m512i v[4];
     load_rows(w, stride, v);
     *d = *m = low_half(v[0]);
-    load_rows(w + 2, stride, q);
-    load_rows(w + 18, stride, q + 4);
+    load_rows_32(w + 2, stride, q);
     for (int k = 0; k < 8; k++) q[k] = _mm512_xor_si512(q[k], _mm512_set1_epi8((char)0x80));
 }
 
@@ -278,6 +279,10 @@ ROWS_32(iq4_nl, sp_tiles_b32_avx512, 1)
     SET_ROW(k, dtype, type);                                                                                 \
     one_##type = sp_matmul_one_##type##_avx512
 
+#define SET_ROW_FEW(k, dtype, type)                                                                          \
+    SET_ROW(k, dtype, type);                                                                                 \
+    one_##type = few_##type
+
 static void rows_q8_0(const sp_matmul *m)
 {
     if (m->n < SP_SHORT_Q8_0 && m->n_x <= SP_FEW)
@@ -288,7 +293,7 @@ static void rows_q8_0(const sp_matmul *m)
 
 void sp_fill_quant_avx512(sp_kernels *k)
 {
-    SET_ROW(k, SP_DTYPE_Q4_0, q4_0);
+    SET_ROW_FEW(k, SP_DTYPE_Q4_0, q4_0);
     SET_ROW_ONE(k, SP_DTYPE_Q4_1, q4_1);
     SET_ROW_ONE(k, SP_DTYPE_Q5_0, q5_0);
     SET_ROW_ONE(k, SP_DTYPE_Q5_1, q5_1);
@@ -297,8 +302,8 @@ void sp_fill_quant_avx512(sp_kernels *k)
     SET_ROW_ONE(k, SP_DTYPE_IQ4_NL, iq4_nl);
     SET_ROW_ONE(k, SP_DTYPE_Q2_K, q2_k);
     SET_ROW_ONE(k, SP_DTYPE_Q3_K, q3_k);
-    SET_ROW_ONE(k, SP_DTYPE_Q4_K, q4_k);
-    SET_ROW_ONE(k, SP_DTYPE_Q5_K, q5_k);
+    SET_ROW_FEW(k, SP_DTYPE_Q4_K, q4_k);
+    SET_ROW_FEW(k, SP_DTYPE_Q5_K, q5_k);
     SET_ROW_ONE(k, SP_DTYPE_Q6_K, q6_k);
     SET_ROW_ONE(k, SP_DTYPE_IQ4_XS, iq4_xs);
 }
