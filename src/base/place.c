@@ -1,9 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* Processors, threads and memory nodes, by the calls that Linux has beyond POSIX; memory policies by the bare system calls
- * (set_mempolicy(2), mbind(2)), as libnuma has nothing else that is needed here. Start at sp_place_read(). */
+ * (set_mempolicy(2), mbind(2)), as libnuma has nothing else that is needed here. What a system lacks is answered once, beside
+ * what Linux answers. Start at sp_place_read(). */
 #include "base/place.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#endif
+
+#define NODE_FOLDER "/sys/devices/system/node"
+
+/* --- nodes ---------------------------------------------------------------------------------------------- */
 
 /* Nothing known of nodes: all processors on one. */
 static void assume_one_node(sp_place *place)
@@ -26,32 +42,6 @@ int sp_place_node_cpus(const sp_place *place, int node)
     for (int i = 0; i < place->n_cpus; i++) n += place->node[i] == node;
     return n;
 }
-
-#if defined(__linux__)
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-#define NODE_FOLDER "/sys/devices/system/node"
-
-void sp_place_read(sp_place *place)
-{
-    cpu_set_t set;
-    place->n_cpus = 0;
-    assume_one_node(place);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return;
-    for (int cpu = 0; cpu < SP_PLACE_MAX_CPUS && cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &set)) place->cpus[place->n_cpus++] = (int16_t)cpu;
-    sp_place_read_nodes(place, NODE_FOLDER);
-}
-
-/* --- nodes ---------------------------------------------------------------------------------------------- */
 
 #define LIST_CAP 4096 /* longer lists, of hundreds of separate numbers, are not read */
 #define LIST_MAX 1024 /* numbers from here on are left out */
@@ -125,16 +115,114 @@ void sp_place_read_nodes(sp_place *place, const char *folder)
     if (n_nodes > 0) place->n_nodes = n_nodes;
 }
 
-bool sp_place_pin_node(pthread_t thread, const sp_place *place, int node)
+/* --- threads -------------------------------------------------------------------------------------------- */
+
+#if defined(__linux__)
+
+/* Hold a thread to the processors of a node; -1: of all. */
+static bool restrict_to(pthread_t thread, const sp_place *place, int node)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     for (int i = 0; i < place->n_cpus; i++)
-        if (place->node[i] == node) CPU_SET(place->cpus[i], &set);
+        if (node < 0 || place->node[i] == node) CPU_SET(place->cpus[i], &set);
     return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
 }
 
+static void read_cpus(sp_place *place)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return;
+    for (int cpu = 0; cpu < SP_PLACE_MAX_CPUS && cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &set)) place->cpus[place->n_cpus++] = (int16_t)cpu;
+}
+
+int sp_place_here(void)
+{
+    return sched_getcpu();
+}
+
+bool sp_place_pin(pthread_t thread, int cpu)
+{
+    cpu_set_t set;
+    if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
+}
+
+bool sp_place_run_time(pthread_t thread, int64_t *ns)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &t) != 0) return false;
+    *ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    return true;
+}
+
+#else
+
+static bool restrict_to(pthread_t thread, const sp_place *place, int node)
+{
+    (void)thread;
+    (void)place;
+    (void)node;
+    return false;
+}
+
+static void read_cpus(sp_place *place)
+{
+    (void)place;
+}
+
+int sp_place_here(void)
+{
+    return -1;
+}
+
+bool sp_place_pin(pthread_t thread, int cpu)
+{
+    (void)thread;
+    (void)cpu;
+    return false;
+}
+
+bool sp_place_run_time(pthread_t thread, int64_t *ns)
+{
+    (void)thread;
+    (void)ns;
+    return false;
+}
+
+#endif
+
+void sp_place_read(sp_place *place)
+{
+    place->n_cpus = 0;
+    read_cpus(place);
+    sp_place_read_nodes(place, NODE_FOLDER);
+}
+
+bool sp_place_pin_node(pthread_t thread, const sp_place *place, int node)
+{
+    return restrict_to(thread, place, node);
+}
+
+bool sp_place_unpin(pthread_t thread, const sp_place *place)
+{
+    return restrict_to(thread, place, -1);
+}
+
+sp_place_outcome sp_place_isolate(const sp_place *place)
+{
+    if (place->n_nodes < 2) return SP_PLACE_SAME;
+    int node = sp_place_node_of(place, sp_place_here());
+    return sp_place_pin_node(pthread_self(), place, node) ? SP_PLACE_DONE : SP_PLACE_REFUSED;
+}
+
 /* --- policies ------------------------------------------------------------------------------------------- */
+
+#if defined(SYS_get_mempolicy) && defined(SYS_set_mempolicy) && defined(SYS_mbind)
 
 /* linux/mempolicy.h, which is not installed everywhere. */
 #define POLICY_DEFAULT 0
@@ -155,8 +243,6 @@ static void add_node(node_mask *mask, const sp_place *place, int node)
 
 /* The kernel takes one bit less than it is told. */
 #define MASK_LEN ((unsigned long)LIST_MAX + 1)
-
-#if defined(SYS_get_mempolicy) && defined(SYS_set_mempolicy) && defined(SYS_mbind)
 
 sp_place_outcome sp_place_interleave(const sp_place *place)
 {
@@ -196,6 +282,8 @@ bool sp_place_bind(void *data, size_t n_bytes, const sp_place *place, int node)
 
 #endif
 
+/* --- pages ---------------------------------------------------------------------------------------------- */
+
 /* The node of a page, by move_pages(2) that moves nothing; negative: it is not cached, or the system does not say. */
 static int find_node(const void *address)
 {
@@ -227,123 +315,3 @@ int sp_place_find(const sp_place *place, const void *const *addresses, int n, in
     }
     return n_found;
 }
-
-sp_place_outcome sp_place_isolate(const sp_place *place)
-{
-    if (place->n_nodes < 2) return SP_PLACE_SAME;
-    int node = sp_place_node_of(place, sp_place_here());
-    return sp_place_pin_node(pthread_self(), place, node) ? SP_PLACE_DONE : SP_PLACE_REFUSED;
-}
-
-/* --- threads -------------------------------------------------------------------------------------------- */
-
-int sp_place_here(void)
-{
-    return sched_getcpu();
-}
-
-bool sp_place_pin(pthread_t thread, int cpu)
-{
-    cpu_set_t set;
-    if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
-}
-
-bool sp_place_unpin(pthread_t thread, const sp_place *place)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    for (int i = 0; i < place->n_cpus; i++) CPU_SET(place->cpus[i], &set);
-    return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
-}
-
-bool sp_place_run_time(pthread_t thread, int64_t *ns)
-{
-    clockid_t clock;
-    struct timespec t;
-    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &t) != 0) return false;
-    *ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-    return true;
-}
-
-#else
-
-void sp_place_read(sp_place *place)
-{
-    place->n_cpus = 0;
-    assume_one_node(place);
-}
-
-void sp_place_read_nodes(sp_place *place, const char *folder)
-{
-    (void)folder;
-    assume_one_node(place);
-}
-
-bool sp_place_pin_node(pthread_t thread, const sp_place *place, int node)
-{
-    (void)thread;
-    (void)place;
-    (void)node;
-    return false;
-}
-
-sp_place_outcome sp_place_interleave(const sp_place *place)
-{
-    (void)place;
-    return SP_PLACE_SAME;
-}
-
-sp_place_outcome sp_place_isolate(const sp_place *place)
-{
-    (void)place;
-    return SP_PLACE_SAME;
-}
-
-int sp_place_find(const sp_place *place, const void *const *addresses, int n, int n_on[SP_PLACE_MAX_NODES])
-{
-    (void)place;
-    (void)addresses;
-    (void)n;
-    memset(n_on, 0, SP_PLACE_MAX_NODES * sizeof *n_on);
-    return 0;
-}
-
-bool sp_place_bind(void *data, size_t n_bytes, const sp_place *place, int node)
-{
-    (void)data;
-    (void)n_bytes;
-    (void)place;
-    (void)node;
-    return false;
-}
-
-int sp_place_here(void)
-{
-    return -1;
-}
-
-bool sp_place_pin(pthread_t thread, int cpu)
-{
-    (void)thread;
-    (void)cpu;
-    return false;
-}
-
-bool sp_place_unpin(pthread_t thread, const sp_place *place)
-{
-    (void)thread;
-    (void)place;
-    return false;
-}
-
-bool sp_place_run_time(pthread_t thread, int64_t *ns)
-{
-    (void)thread;
-    (void)ns;
-    return false;
-}
-
-#endif
