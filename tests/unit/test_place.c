@@ -21,10 +21,18 @@ static void write_text(const char *path, const char *text)
     sp_buf_clear(&bytes);
 }
 
-/* One node's list of processors; "" is a node without any, NULL one whose list cannot be read. */
-static void make_folder(const char *folder, const char *online, int n, const char *const *cpulists)
+static const char *fresh_path(char path[512], const char *name)
+{
+    snprintf(path, 512, "%s/%s", root, name);
+    return path;
+}
+
+/* A machine's folder. One list of processors per node; "" is a node without any, NULL one whose list cannot be read. */
+static void make_folder(char folder[512], const char *name, const char *online, int n,
+                        const char *const *cpulists)
 {
     char path[600];
+    fresh_path(folder, name);
     assert_int_equal(mkdir(folder, 0777), 0);
     snprintf(path, sizeof path, "%s/online", folder);
     write_text(path, online);
@@ -37,17 +45,13 @@ static void make_folder(const char *folder, const char *online, int n, const cha
     }
 }
 
-static void set_cpus(sp_place *place, int n, int step)
+/* What the folder says of n processors, whose numbers are `step` apart. */
+static void read_nodes(sp_place *place, int n, int step, const char *folder)
 {
     memset(place, 0x55, sizeof *place);
     place->n_cpus = n;
     for (int i = 0; i < n; i++) place->cpus[i] = (int16_t)(i * step);
-}
-
-static const char *fresh_folder(char path[512], const char *name)
-{
-    snprintf(path, 512, "%s/%s", root, name);
-    return path;
+    sp_place_read_nodes(place, folder);
 }
 
 static void test_two_nodes(void **state)
@@ -56,16 +60,14 @@ static void test_two_nodes(void **state)
     static const char *const lists[] = {"0-1,4-5\n", "2-3,6-7\n"};
     sp_place place;
     char folder[512];
-    make_folder(fresh_folder(folder, "two"), "0-1\n", 2, lists);
-    set_cpus(&place, 8, 1);
-    sp_place_read_nodes(&place, folder);
+    make_folder(folder, "two", "0-1\n", 2, lists);
+    read_nodes(&place, 8, 1, folder);
     assert_int_equal(place.n_nodes, 2);
     for (int i = 0; i < 8; i++) assert_int_equal(place.node[i], i / 2 % 2);
     assert_int_equal(sp_place_node_of(&place, 6), 1);
     assert_int_equal(sp_place_node_of(&place, 99), 0);
     assert_int_equal(sp_place_node_cpus(&place, 0), 4);
-    set_cpus(&place, 2, 1); /* a mask of one node's processors */
-    sp_place_read_nodes(&place, folder);
+    read_nodes(&place, 2, 1, folder); /* a mask of one node's processors */
     assert_int_equal(place.n_nodes, 1);
     assert_int_equal(place.nodes[0], 0);
 }
@@ -77,9 +79,8 @@ static void test_uneven_nodes(void **state)
     static const char *const lists[] = {NULL, "0,2\n", "\n", NULL, "4,6,8,10-1023\n"};
     sp_place place;
     char folder[512];
-    make_folder(fresh_folder(folder, "uneven"), "1-4\n", 5, lists);
-    set_cpus(&place, 7, 2);
-    sp_place_read_nodes(&place, folder);
+    make_folder(folder, "uneven", "1-4\n", 5, lists);
+    read_nodes(&place, 7, 2, folder);
     assert_int_equal(place.n_nodes, 2);
     assert_int_equal(place.nodes[0], 1);
     assert_int_equal(place.nodes[1], 4);
@@ -96,14 +97,12 @@ static void test_unreadable(void **state)
     char folder[512], name[32];
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         snprintf(name, sizeof name, "bad%zu", i);
-        make_folder(fresh_folder(folder, name), bad[i], 2, lists);
-        set_cpus(&place, 2, 1);
-        sp_place_read_nodes(&place, folder);
+        make_folder(folder, name, bad[i], 2, lists);
+        read_nodes(&place, 2, 1, folder);
         assert_int_equal(place.n_nodes, 1);
         assert_int_equal(place.node[0] + place.node[1], 0);
     }
-    set_cpus(&place, 2, 1);
-    sp_place_read_nodes(&place, "/nonexistent");
+    read_nodes(&place, 2, 1, "/nonexistent");
     assert_int_equal(place.n_nodes, 1);
 }
 
@@ -159,7 +158,7 @@ static void test_find(void **state)
     int n_on[SP_PLACE_MAX_NODES], sum = 0;
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
-    write_text(fresh_folder(path, "pages"), text);
+    write_text(fresh_path(path, "pages"), text);
     assert_ok(sp_map_open(&map, path, &err), err);
     sp_place_read(&place);
     const void *addresses[] = {map.data, map.data + 5000, map.data + map.len - 1};
