@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests of the API: what is accepted means what it says; what is not is refused with a status and the parameter's name. */
-#include "chat_testing.h"
-
-#include "server/request.h"
+#include "api_testing.h"
 
 #include <math.h>
 
@@ -162,12 +160,6 @@ static void test_deep_json_is_refused(void **state)
 }
 
 /* --- what is accepted ----------------------------------------------------------------------------------- */
-
-static void parse_chat(sp_chat_request *request, const char *body)
-{
-    sp_fault fault = {0};
-    if (!sp_chat_request_parse(request, body, strlen(body), &fault)) fail_msg("%s: %s", body, fault.text);
-}
 
 static void test_chat_reads_sampling(void **state)
 {
@@ -345,16 +337,13 @@ static void test_text_reads_prompts(void **state)
     (void)state;
     SKIP_WITHOUT_JSON();
     sp_text_request r;
-    sp_fault fault = {0};
-    const char *body = "{\"model\":\"m\",\"prompt\":[\"a\",\"bc\"],\"echo\":true,\"logprobs\":0}";
-    assert_true(sp_text_request_parse(&r, body, strlen(body), &fault));
+    parse_text(&r, "{\"model\":\"m\",\"prompt\":[\"a\",\"bc\"],\"echo\":true,\"logprobs\":0}");
     assert_int_equal(r.n_prompts, 2);
     assert_string_equal(r.prompts[1].text, "bc");
     assert_int_equal(r.common.n_logprobs, 0);
     assert_true(r.echo);
     sp_text_request_clear(&r);
-    body = "{\"model\":\"m\",\"prompt\":[[5,6],[7]]}";
-    assert_true(sp_text_request_parse(&r, body, strlen(body), &fault));
+    parse_text(&r, "{\"model\":\"m\",\"prompt\":[[5,6],[7]]}");
     assert_int_equal(r.n_prompts, 2);
     assert_int_equal(r.prompts[0].n_ids, 2);
     assert_int_equal(r.prompts[1].ids[0], 7);
