@@ -20,6 +20,7 @@ typedef struct sp_read_piece {
     char *data;
     size_t n_bytes;
     size_t n_needed; /* bytes that must come; those after them may lie behind the file's end */
+    bool fresh;      /* nothing was written there yet: the system has to find pages first */
     size_t n_read;
     int error;   /* errno, 0 if all that is needed came, -1 if the file ends before that */
     int64_t tag; /* the owner's */

@@ -76,6 +76,7 @@ static void describe_piece(const sp_expert_store *store, int64_t slot, int i, sp
                              .offset = span->offset + begin,
                              .data = store->memory + (size_t)slot * store->slot_bytes + span->at + begin,
                              .n_bytes = left < SP_READ_PIECE ? left : SP_READ_PIECE,
+                             .fresh = !store->slots[slot].touched,
                              .tag = slot};
     piece->n_needed = needed < piece->n_bytes ? needed : piece->n_bytes;
 }
@@ -95,7 +96,7 @@ static void free_slot(sp_expert_store *store, int64_t slot)
     sp_slot *s = &store->slots[slot];
     if (s->state == SP_SLOT_LOADING) leave_line(store, slot);
     if (s->key >= 0) store->keys[s->key].slot = -1;
-    *s = (sp_slot){.state = SP_SLOT_FREE, .key = -1};
+    *s = (sp_slot){.state = SP_SLOT_FREE, .key = -1, .touched = s->touched};
 }
 
 /* How much is lost with a slot: free ones first, then what nobody has begun to use, then by rank. NAN: not to be had. */
@@ -127,8 +128,9 @@ bool sp_slot_load(sp_expert_store *store, int32_t key, bool guess)
     int64_t slot = find_victim(store, guess);
     if (slot < 0) return false;
     free_slot(store, slot);
-    store->slots[slot] =
-        (sp_slot){.state = SP_SLOT_LOADING, .key = key, .protected = guess, .guessed = guess};
+    sp_slot *s = &store->slots[slot];
+    *s = (sp_slot){
+        .state = SP_SLOT_LOADING, .key = key, .protected = guess, .guessed = guess, .touched = s->touched};
     store->keys[key].slot = (int32_t)slot;
     store->loading[store->n_loading++] = (int32_t)slot;
     return true;
@@ -223,6 +225,7 @@ void sp_slot_done(void *ctx, const sp_read_piece *piece)
     } else if (s->n_flying == 0 && s->next_piece == store->places[s->key].n_pieces) {
         leave_line(store, piece->tag);
         s->state = SP_SLOT_READY;
+        s->touched = true;
         store->stats.n_reads++;
         pthread_cond_broadcast(&store->changed);
     }

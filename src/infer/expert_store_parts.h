@@ -44,6 +44,7 @@ typedef struct sp_slot {
     bool
         joined; /* the reading began before those who want the expert now asked: a failure may be out of date */
     bool abandoned; /* a wrong guess of which some pieces are still flying: no others are read */
+    bool touched;   /* an expert was once read into it whole: its memory has pages */
     sp_read_piece failure;
 } sp_slot;
 

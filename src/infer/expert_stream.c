@@ -78,6 +78,7 @@ static sp_status read_spans(const shared_plan *plan, char *memory, const sp_expe
                 .file = span->file, .offset = span->offset + at, .data = memory + span->at + at};
             p->n_bytes = left < LOAD_PIECE ? left : LOAD_PIECE;
             p->n_needed = needed < p->n_bytes ? needed : p->n_bytes;
+            p->fresh = true;
         }
     }
     sp_status status = sp_read_pieces(layout->files, layout->n_files, reader, LOAD_DEPTH, pieces, n, err);

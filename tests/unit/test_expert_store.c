@@ -3,8 +3,9 @@
  * wrong is said with file and offset, and visits never wait for each other. On a temporary file, with both readers. */
 #include "test_util.h"
 
+#include "base/mem.h"
 #include "infer/expert_replay.h"
-#include "infer/expert_store.h"
+#include "infer/expert_store_parts.h"
 #include "infer/expert_stream.h"
 
 #include <fcntl.h>
@@ -219,6 +220,95 @@ static void test_truncated(void **state)
     }
 }
 
+static int count_touched(sp_expert_store *store)
+{
+    int n = 0;
+    pthread_mutex_lock(&store->mutex);
+    for (int64_t i = 0; i < store->n_slots; i++) n += store->slots[i].touched;
+    pthread_mutex_unlock(&store->mutex);
+    return n;
+}
+
+/* A slot's memory gets its pages with its first expert, and keeps them whatever the slot holds later. */
+static void test_touched(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        fixture f;
+        if (!open_store(&f, STACKED, kinds[k], 2)) continue;
+        assert_int_equal(count_touched(f.store), 0);
+        use(&f, 0, 4);
+        assert_int_equal(count_touched(f.store), 1);
+        for (int i = 5; i < 9; i++) {
+            use(&f, 0, i);
+            assert_int_equal(count_touched(f.store), 2);
+        }
+        assert_int_equal(truncate(f.path, 0), 0);
+        sp_error err = SP_ERROR_NONE;
+        assert_int_equal(visit(&f, 0, (const int32_t[]){1}, 1, NULL, &err), SP_E_IO);
+        assert_int_equal(count_touched(f.store), 2);
+        close_store(&f);
+    }
+}
+
+#define LIST_PIECES 24
+#define LIST_BYTES ((size_t)LIST_PIECES * SP_READ_PIECE - 5000) /* ends within a block */
+
+static sp_status read_list(const char *path, sp_reader_kind kind, char *data, bool fresh, sp_error *err)
+{
+    sp_read_piece pieces[LIST_PIECES];
+    for (size_t i = 0; i < LIST_PIECES; i++) {
+        size_t at = i * SP_READ_PIECE, left = LIST_BYTES - at;
+        pieces[i] =
+            (sp_read_piece){.offset = at, .data = data + at, .n_bytes = SP_READ_PIECE, .fresh = fresh};
+        pieces[i].n_needed = left < SP_READ_PIECE ? left : SP_READ_PIECE;
+    }
+    return sp_read_pieces(&path, 1, kind, 16, pieces, LIST_PIECES, err);
+}
+
+static void check_list(const char *path, sp_reader_kind kind, const char *want)
+{
+    size_t n_bytes = LIST_PIECES * SP_READ_PIECE;
+    sp_error err = SP_ERROR_NONE;
+    char *data = sp_pages_map(n_bytes);
+    assert_non_null(data);
+    sp_status status = read_list(path, kind, data, true, &err);
+    if (status != SP_E_UNSUPPORTED || kind != SP_READER_URING) {
+        assert_ok(status, err);
+        assert_memory_equal(data, want, LIST_BYTES);
+        memset(data, 0, n_bytes);
+        assert_ok(read_list(path, kind, data, false, &err), err);
+        assert_memory_equal(data, want, LIST_BYTES);
+    }
+    sp_pages_unmap(data, n_bytes);
+}
+
+/* Pieces that go to memory without pages and to memory that has them; the last ends with the file. Then a shorter file. */
+static void test_list(void **state)
+{
+    (void)state;
+    char path[64];
+    snprintf(path, sizeof path, "./expert-list-%d.tmp", (int)getpid()); /* not a RAM disk */
+    char *want = malloc(LIST_BYTES);
+    assert_non_null(want);
+    for (size_t i = 0; i < LIST_BYTES; i++) want[i] = (char)(i * 2654435761u >> 13);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(write(fd, want, LIST_BYTES), LIST_BYTES);
+    close(fd);
+    for (size_t k = 0; k < 2; k++) check_list(path, kinds[k], want);
+    assert_int_equal(truncate(path, (off_t)LIST_BYTES / 2), 0);
+    for (size_t k = 0; k < 2; k++) {
+        sp_error err = SP_ERROR_NONE;
+        char *data = sp_pages_map(LIST_PIECES * SP_READ_PIECE);
+        assert_non_null(data);
+        sp_status status = read_list(path, kinds[k], data, true, &err);
+        if (status != SP_E_UNSUPPORTED) assert_int_equal(status, SP_E_IO);
+        sp_pages_unmap(data, LIST_PIECES * SP_READ_PIECE);
+    }
+    unlink(path);
+    free(want);
+}
+
 typedef struct visitor {
     fixture *f;
     int first;
@@ -342,6 +432,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_contents), cmocka_unit_test(test_eviction),
                                        cmocka_unit_test(test_guesses),  cmocka_unit_test(test_truncated),
+                                       cmocka_unit_test(test_touched),  cmocka_unit_test(test_list),
                                        cmocka_unit_test(test_company),  cmocka_unit_test(test_hot),
                                        cmocka_unit_test(test_replay),   cmocka_unit_test(test_trace_text)};
     return cmocka_run_group_tests(tests, NULL, NULL);
