@@ -105,6 +105,7 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
 {
     const size_t n_blocks = m->n / 32;
     uint8_t copy[16][SP_MAX_SPAN];
+    fetch_first(m);
     for (int64_t row = 0; row < m->n_rows; row += 16) {
         sixteen g = begin_sixteen(m, row, true);
         const sp_act_q8 *a = m->x;

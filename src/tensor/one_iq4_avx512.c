@@ -88,6 +88,7 @@ void sp_matmul_one_iq4_xs_avx512(const sp_matmul *m)
 {
     const size_t bytes = sizeof(sp_block_iq4_xs);
     uint8_t copy[16][SP_MAX_SPAN];
+    fetch_first(m);
     for (int64_t row = 0; row < m->n_rows; row += 16) {
         sixteen g = begin_sixteen(m, row, true);
         const sp_act_q8k *a = m->x;

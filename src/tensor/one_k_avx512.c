@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* AVX-512 matmuls of a single activation row (plain decoding) for Q2_K, Q3_K and Q6_K. Here a register holds 64 elements of
+/* AVX-512 matmuls of a single activation row (plain decoding) for Q2_K and Q3_K. Here a register holds 64 elements of
  * one weight row: a block's quarters are multiplied in pairs to words, and those with their scales to int32. The
  * registers of sixteen rows are then added up together, so that the float part runs once for all of them. Layouts:
  * blocks.h and decode.c. Start at multiply_one(). */
@@ -12,7 +12,7 @@
 
 /* A block of the activation row. */
 typedef struct one_block {
-    __m512i x[4];      /* quarters, in the order in which the format holds its elements */
+    __m512i x[4];      /* quarters: k is elements 32 k .. and 128 + 32 k .. */
     __m512i offset[4]; /* what the format's offset adds to each word */
     __m512i sums[2];   /* what mins multiply, in each 128-bit part */
     float d;
@@ -21,7 +21,6 @@ typedef struct one_block {
 typedef struct format_one {
     int bytes, d_at; /* d_at: of four bytes, d and dmin or, without mins, two others and d */
     int shift;       /* a row's integer is 2^shift times too large */
-    int apart[4][2]; /* quarter k is elements apart[k][0] .. + 31, apart[k][1] .. + 31 */
     int offset;      /* integers are larger than values by this */
     void (*sums)(const int16_t *sums, __m512i out[2]);                    /* NULL: no mins */
     __m512i (*mins)(const uint8_t *w, size_t stride, const one_block *x); /* of rows 0, 4, 8, 12 */
@@ -138,35 +137,15 @@ INLINE __m512i dot_q3_k(const uint8_t *w, const one_block *x)
     return add_quarter(sum, q, x, 3, 1, spread_scales(scales, 6, 7, 14, 15, 1));
 }
 
-INLINE __m512i dot_q6_k(const uint8_t *w, const one_block *x)
-{
-    const sp_block_q6_k *b = (const sp_block_q6_k *)w;
-    __m512i nibble = every_byte(15), bits = every_byte(48), sum = _mm512_setzero_si512();
-    __m512i scales = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(load_16(b->scales)));
-    const __m512i order =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(_mm_set1_epi16(1), _mm_setzero_si128())),
-                           _mm256_set_m128i(_mm_set1_epi16(3), _mm_set1_epi16(2)), 1);
-    for (int i = 0; i < 2; i++) {
-        __m512i v = load_64(b->ql + 64 * i), h = upper_down(load_twice(b->qh + 32 * i), 2);
-        __m512i at = _mm512_add_epi16(order, _mm512_set1_epi16((short)(8 * i)));
-        __m512i q = or_and(_mm512_and_si512(v, nibble), _mm512_slli_epi16(h, 4), bits);
-        sum = add_quarter(sum, q, x, 2 * i, 1, _mm512_permutexvar_epi16(at, scales));
-        at = _mm512_add_epi16(at, _mm512_set1_epi16(4));
-        q = or_and(_mm512_and_si512(_mm512_srli_epi16(v, 4), nibble), h, bits);
-        sum = add_quarter(sum, q, x, 2 * i + 1, 1, _mm512_permutexvar_epi16(at, scales));
-    }
-    return sum;
-}
-
 /* --- sixteen rows ------------------------------------------------------------------------------------------- */
 
 INLINE one_block load_block(const format_one *f, const sp_act_q8k *a)
 {
     one_block x;
     for (int k = 0; k < 4; k++) {
-        x.x[k] = _mm512_inserti64x4(
-            _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(a->q + f->apart[k][0]))),
-            _mm256_loadu_si256((const __m256i *)(a->q + f->apart[k][1])), 1);
+        x.x[k] =
+            _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(a->q + 32 * k))),
+                               _mm256_loadu_si256((const __m256i *)(a->q + 128 + 32 * k)), 1);
         if (f->offset) x.offset[k] = _mm512_maddubs_epi16(every_byte(f->offset), x.x[k]);
     }
     if (f->sums) f->sums(a->sums, x.sums);
@@ -219,6 +198,7 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
 {
     const size_t bytes = (size_t)f->bytes;
     uint8_t copy[16][SP_MAX_SPAN];
+    fetch_first(m);
     for (int64_t row = 0; row < m->n_rows; row += 16) {
         sixteen g = begin_sixteen(m, row, true);
         const sp_act_q8k *a = m->x;
@@ -233,21 +213,6 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
     }
 }
 
-#define HALVES                                                                                               \
-    {                                                                                                        \
-        {0, 128}, {32, 160}, {64, 192},                                                                      \
-        {                                                                                                    \
-            96, 224                                                                                          \
-        }                                                                                                    \
-    }
-#define PLAIN                                                                                                \
-    {                                                                                                        \
-        {0, 32}, {64, 96}, {128, 160},                                                                       \
-        {                                                                                                    \
-            192, 224                                                                                         \
-        }                                                                                                    \
-    }
-
 #define ONE(type, ...)                                                                                       \
     void sp_matmul_one_##type##_avx512(const sp_matmul *m)                                                   \
     {                                                                                                        \
@@ -255,8 +220,7 @@ INLINE void multiply_one(const format_one *f, const sp_matmul *m)
         multiply_one(&f, m);                                                                                 \
     }
 
-ONE(q2_k, .d_at = 80, .apart = HALVES, .sums = sums_q2_k, .mins = mins_q2_k)
-ONE(q3_k, .d_at = 106, .apart = HALVES, .offset = 4, .shift = 8)
-ONE(q6_k, .d_at = 206, .apart = PLAIN, .offset = 32)
+ONE(q2_k, .d_at = 80, .sums = sums_q2_k, .mins = mins_q2_k)
+ONE(q3_k, .d_at = 106, .offset = 4, .shift = 8)
 
 #endif
