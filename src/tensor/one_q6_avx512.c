@@ -92,6 +92,8 @@ INLINE void step(one_walk *o, int64_t n_blocks)
     if (last && o->rows_left == 1) return;
     o->w += BYTES + (last ? o->gap : 0);
     o->rows_left -= last;
+    if (last && o->gap)
+        o->next = begin_fetch(o->w + LEAD); /* a part of each row: not where the last one's ends */
     o->block = last ? 0 : o->block + 1;
 }
 

@@ -142,7 +142,7 @@ static inline int list_tables(const sp_kernels *tables[SP_ISA_COUNT])
 static inline int check_matmul(const sp_kernels *const tables[], int n_tables, sp_dtype dtype)
 {
     static const size_t lengths[3][9] = {{1, 7, 8, 9, 130, 257, 384, 576, 2304},
-                                         {1, 2, 5, 8, 9, 17, 40, 72, 305},
+                                         {1, 2, 5, 8, 9, 17, 40, 72, 403},
                                          {1, 2, 3, 4, 5, 7, 9, 19, 67}}; /* blocks of 1, 32, 256 */
     int bad = 0;
     size_t block = sp_dtype_get(dtype)->block;
