@@ -72,8 +72,10 @@ has_out blk.1.ffn_gate_exps.weight
 run "$SPUTNIK" logits "$tmp/back.gguf" --tokens $ids
 cmp -s "$tmp/out" "$tmp/whole" || fail 'stacking again changes the logits'
 run "$SPUTNIK" convert tests/golden/models/v3 "$tmp/x.gguf" --experts-adjacent
-expect_rc 2
-has_err 'GGUF'
+if ! grep -q jansson "$tmp/err"; then # without it no such directory is read at all
+    expect_rc 2
+    has_err 'GGUF'
+fi
 [ ! -e "$tmp/x.gguf" ] || fail 'a refused conversion left a file'
 
 # A trace, and what caches make of it. One line per layer and token when tokens come one by one.
@@ -95,12 +97,9 @@ expect_err "sputnik: cannot create \"$tmp/none/trace\": No such file or director
 expect_out ''
 mkdir "$tmp/gone"
 mkfifo "$tmp/ids"
-last='logits whose trace loses its folder'
-"$SPUTNIK" logits "$tmp/m.gguf" --tokens-file "$tmp/ids" --ram 1G --no-hot-set --expert-trace "$tmp/gone/trace" \
-    > "$tmp/out" 2> "$tmp/err" &
-{ rmdir "$tmp/gone" && echo $ids; } > "$tmp/ids" # opened by the other side once the model is loaded
-wait $!
-rc=$?
+# the pipe is opened by the other side once the model is loaded
+timeout 20 sh -c 'exec > "$1" && rmdir "$2" && echo "$3"' sh "$tmp/ids" "$tmp/gone" $ids &
+run "$SPUTNIK" logits "$tmp/m.gguf" --tokens-file "$tmp/ids" --ram 1G --no-hot-set --expert-trace "$tmp/gone/trace"
 expect_rc 1
 expect_err "sputnik: cannot create \"$tmp/gone/trace\": No such file or directory"
 echo nonsense > "$tmp/trace"

@@ -213,7 +213,7 @@ slow=$tmp/slow # a model that is loaded when release says so
 mkdir "$slow"
 cp tests/golden/models/llama-plain/* tests/golden/tokenizers/tiny/* "$slow"
 hold() { mkfifo "$slow/generation_config.json"; }
-release() { { rm "$slow/generation_config.json" && echo '{}'; } > "$slow/generation_config.json"; }
+release() { timeout 20 sh -c 'exec > "$1" && rm "$1" && echo "{}"' sh "$slow/generation_config.json"; }
 hold
 "$SPUTNIK" serve "$slow" --port "$port" --api-name slow > "$tmp/serve.out" 2> "$tmp/log" &
 server=$!
