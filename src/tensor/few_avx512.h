@@ -12,13 +12,15 @@
 
 #if defined(__AVX512VNNI__)
 
-/* A block comes in four steps of 64 elements. */
+/* A block comes in four steps of 64 elements, of which each half, 32 elements, is taken out of the bytes at a time: more would
+ * not stay in registers beside several rows' sums. */
 typedef struct format256 {
-    bool spread; /* not in order: four times sixteen elements, 32 apart */
+    bool spread; /* a half is not 32 elements in order, but twice sixteen, 32 apart */
     int group;   /* elements of a scale: 16 or 32 */
     bool has_min;
     void (*scales)(const uint8_t *w, size_t stride, sp_scales256 *s);
-    void (*step)(const uint8_t *w, size_t stride, int i, __m512i q[16]);
+    void (*load)(const uint8_t *w, size_t stride, int step, __m512i raw[16]);
+    void (*take)(const __m512i raw[16], int step, int half, __m512i q[8]);
 } format256;
 
 typedef struct format32 {
@@ -31,10 +33,11 @@ typedef struct format32 {
 #define SP_SHORT_Q8_0 512
 void sp_matmul_short_q8_0_avx512(const sp_matmul *m);
 
-/* The element with which register r (four elements) of step i begins. */
-INLINE int element_of(const format256 *f, int i, int r)
+/* The element with which register r (four elements) of half a step begins. */
+INLINE int element_of(const format256 *f, int step, int half, int r)
 {
-    return f->spread ? 128 * (i / 2) + 16 * (i % 2) + 32 * (r / 4) + 4 * (r % 4) : 64 * i + 4 * r;
+    if (!f->spread) return 64 * step + 32 * half + 4 * r;
+    return 128 * (step / 2) + 16 * (step % 2) + 64 * half + 32 * (r / 4) + 4 * (r % 4);
 }
 
 /* A walk over memory that is asked for in small shares. */
@@ -131,6 +134,16 @@ INLINE void add_group(const __m512i *q, int n, __m512i scale, const sp_act_q8k *
     }
 }
 
+/* sum + half a step. */
+INLINE void add_half(const format256 *f, const __m512i q[8], int step, int half, const __m512i *scale,
+                     const sp_act_q8k *const x[], int n_x, ahead *rows_ahead, size_t share, __m512i sum[])
+{
+    for (int r = 0; r < 8; r += f->group / 4) {
+        int element = element_of(f, step, half, r);
+        add_group(q + r, f->group / 4, scale[element / f->group], x, element, n_x, rows_ahead, share, sum);
+    }
+}
+
 /* One block of 256 of sixteen rows. */
 INLINE void add_block_256(const format256 *f, size_t bytes, const uint8_t *w, size_t stride,
                           const sp_act_q8k *const x[], int n_x, ahead *rows_ahead, __m512 y[])
@@ -143,13 +156,13 @@ INLINE void add_block_256(const format256 *f, size_t bytes, const uint8_t *w, si
         if (!f->has_min) sum[t] = add_pairs(sum[t], &s, x[t]);
     }
     for (int i = 0; i < 4; i++) {
-        __m512i q[16];
-        f->step(w, stride, i, q);
-        for (int r = 0; r < 16; r += f->group / 4) {
-            int element = element_of(f, i, r);
-            add_group(q + r, f->group / 4, s.scale[element / f->group], x, element, n_x, rows_ahead,
-                      bytes / 2, sum);
-        }
+        __m512i raw[16], q[16];
+        f->load(w, stride, i, raw);
+        f->take(raw, i, 0, q);
+        if (n_x == 1) f->take(raw, i, 1, q + 8); /* there is room, and more to do in the meantime */
+        add_half(f, q, i, 0, s.scale, x, n_x, rows_ahead, bytes / 2, sum);
+        if (n_x > 1) f->take(raw, i, 1, q + 8);
+        add_half(f, q + 8, i, 1, s.scale, x, n_x, rows_ahead, bytes / 2, sum);
     }
     for (int t = 0; t < n_x; t++) {
         __m512 dx = _mm512_set1_ps(x[t]->d);
@@ -233,9 +246,12 @@ INLINE void fill_panel_256(const format256 *f, const uint8_t *w, size_t stride, 
 {
     f->scales(w, stride, &p->k.s);
     for (int i = 0; i < 4; i++) {
-        __m512i q[16];
-        f->step(w, stride, i, q);
-        for (int r = 0; r < 16; r++) p->k.q[element_of(f, i, r) / 4] = q[r];
+        __m512i raw[16], q[8];
+        f->load(w, stride, i, raw);
+        for (int half = 0; half < 2; half++) {
+            f->take(raw, i, half, q);
+            for (int r = 0; r < 8; r++) p->k.q[element_of(f, i, half, r) / 4] = q[r];
+        }
     }
 }
 

@@ -27,29 +27,30 @@ INLINE void scales_k4(const uint8_t *w, size_t stride, sp_scales256 *s)
 }
 
 /* Thirty-two bytes: low nibbles, then high ones. */
-INLINE void step_q4_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
+INLINE void load_q4_k(const uint8_t *w, size_t stride, int step, __m512i raw[16])
 {
-    __m512i v[8];
-    load_rows_32(w + offsetof(sp_block_q4_k, qs) + 32 * i, stride, v);
-    for (int k = 0; k < 8; k++) {
-        q[k] = field(v[k], 0, 15);
-        q[k + 8] = field(v[k], 4, 15);
-    }
+    load_rows_32(w + offsetof(sp_block_q4_k, qs) + 32 * step, stride, raw);
 }
 
-/* Bits 2 i and 2 i + 1 of qh are the fifth bits. */
-INLINE void step_q5_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
+INLINE void take_q4_k(const __m512i raw[16], int step, int half, __m512i q[8])
 {
-    const __m128i down = _mm_cvtsi32_si128(2 * i);
-    const __m512i bit = _mm512_set1_epi8(16);
-    __m512i v[8], h[8];
-    load_rows_32(w + offsetof(sp_block_q5_k, qs) + 32 * i, stride, v);
-    load_rows_32(w + offsetof(sp_block_q5_k, qh), stride, h);
-    for (int k = 0; k < 8; k++) {
-        __m512i high = _mm512_srl_epi32(h[k], down);
-        q[k] = _mm512_or_si512(field(v[k], 0, 15), _mm512_and_si512(_mm512_slli_epi32(high, 4), bit));
-        q[k + 8] = _mm512_or_si512(field(v[k], 4, 15), _mm512_and_si512(_mm512_slli_epi32(high, 3), bit));
-    }
+    (void)step;
+    for (int k = 0; k < 8; k++) q[k] = field(raw[k], 4 * half, 15);
+}
+
+/* Bits 2 step and 2 step + 1 of qh are the fifth bits. */
+INLINE void load_q5_k(const uint8_t *w, size_t stride, int step, __m512i raw[16])
+{
+    load_rows_32(w + offsetof(sp_block_q5_k, qs) + 32 * step, stride, raw);
+    load_rows_32(w + offsetof(sp_block_q5_k, qh), stride, raw + 8);
+}
+
+INLINE void take_q5_k(const __m512i raw[16], int step, int half, __m512i q[8])
+{
+    const __m128i down = _mm_cvtsi32_si128(2 * step + half);
+    for (int k = 0; k < 8; k++)
+        q[k] = _mm512_or_si512(field(raw[k], 4 * half, 15),
+                               field_left(_mm512_srl_epi32(raw[k + 8], down), 4, 16));
 }
 
 INLINE void scales_q6_k(const uint8_t *w, size_t stride, sp_scales256 *s)
@@ -62,19 +63,23 @@ INLINE void scales_q6_k(const uint8_t *w, size_t stride, sp_scales256 *s)
     set_offset_16(s, 32);
 }
 
-/* Half i / 2 of the block, half i % 2 of each of its groups of 32. */
-INLINE void step_q6_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
+/* Half step / 2 of the block, half step % 2 of each of its groups of 32. */
+INLINE void load_q6_k(const uint8_t *w, size_t stride, int step, __m512i raw[16])
 {
-    __m512i a[4], b[4], h[4];
-    const uint8_t *ql = w + 64 * (i / 2) + 16 * (i % 2);
-    load_rows(ql, stride, a);
-    load_rows(ql + 32, stride, b);
-    load_rows(w + offsetof(sp_block_q6_k, qh) + 16 * i, stride, h);
+    const uint8_t *ql = w + 64 * (step / 2) + 16 * (step % 2);
+    load_rows(ql, stride, raw);
+    load_rows(ql + 32, stride, raw + 4);
+    load_rows(w + offsetof(sp_block_q6_k, qh) + 16 * step, stride, raw + 8);
+}
+
+INLINE void take_q6_k(const __m512i raw[16], int step, int half, __m512i q[8])
+{
+    (void)step;
     for (int k = 0; k < 4; k++) {
-        q[k] = _mm512_or_si512(field(a[k], 0, 15), field_left(h[k], 4, 48));
-        q[k + 4] = _mm512_or_si512(field(b[k], 0, 15), field_left(h[k], 2, 48));
-        q[k + 8] = _mm512_or_si512(field(a[k], 4, 15), field(h[k], 0, 48));
-        q[k + 12] = _mm512_or_si512(field(b[k], 4, 15), field(h[k], 2, 48));
+        __m512i h = raw[k + 8];
+        q[k] = _mm512_or_si512(field(raw[k], 4 * half, 15), half ? field(h, 0, 48) : field_left(h, 4, 48));
+        q[k + 4] =
+            _mm512_or_si512(field(raw[k + 4], 4 * half, 15), half ? field(h, 2, 48) : field_left(h, 2, 48));
     }
 }
 
@@ -92,12 +97,18 @@ INLINE void scales_q2_k(const uint8_t *w, size_t stride, sp_scales256 *s)
     }
 }
 
-INLINE void step_q2_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
+INLINE void load_q2_k(const uint8_t *w, size_t stride, int step, __m512i raw[16])
 {
-    __m512i v[4];
-    load_rows(w + offsetof(sp_block_q2_k, qs) + 16 * i, stride, v);
-    for (int k = 0; k < 4; k++)
-        for (int j = 0; j < 4; j++) q[4 * j + k] = field(v[k], 2 * j, 3);
+    load_rows(w + offsetof(sp_block_q2_k, qs) + 16 * step, stride, raw);
+}
+
+INLINE void take_q2_k(const __m512i raw[16], int step, int half, __m512i q[8])
+{
+    (void)step;
+    for (int k = 0; k < 4; k++) {
+        q[k] = field(raw[k], 4 * half, 3);
+        q[k + 4] = field(raw[k], 4 * half + 2, 3);
+    }
 }
 
 INLINE void scales_q3_k(const uint8_t *w, size_t stride, sp_scales256 *s)
@@ -115,19 +126,20 @@ INLINE void scales_q3_k(const uint8_t *w, size_t stride, sp_scales256 *s)
     set_offset_16(s, 4);
 }
 
-/* Bits 4 (i / 2) .. 4 (i / 2) + 3 of hmask are the third bits. */
-INLINE void step_q3_k(const uint8_t *w, size_t stride, int i, __m512i q[16])
+/* Bits 4 (step / 2) .. 4 (step / 2) + 3 of hmask are the third bits. */
+INLINE void load_q3_k(const uint8_t *w, size_t stride, int step, __m512i raw[16])
 {
-    const __m128i down = _mm_cvtsi32_si128(4 * (i / 2));
-    __m512i v[4], h[4];
-    load_rows(w + offsetof(sp_block_q3_k, qs) + 16 * i, stride, v);
-    load_rows(w + 16 * (i % 2), stride, h);
+    load_rows(w + offsetof(sp_block_q3_k, qs) + 16 * step, stride, raw);
+    load_rows(w + 16 * (step % 2), stride, raw + 4);
+}
+
+INLINE void take_q3_k(const __m512i raw[16], int step, int half, __m512i q[8])
+{
+    const __m128i down = _mm_cvtsi32_si128(4 * (step / 2) + 2 * half);
     for (int k = 0; k < 4; k++) {
-        __m512i high = _mm512_srl_epi32(h[k], down);
-        q[k] = _mm512_or_si512(field(v[k], 0, 3), field_left(high, 2, 4));
-        q[k + 4] = _mm512_or_si512(field(v[k], 2, 3), field_left(high, 1, 4));
-        q[k + 8] = _mm512_or_si512(field(v[k], 4, 3), field(high, 0, 4));
-        q[k + 12] = _mm512_or_si512(field(v[k], 6, 3), field(high, 1, 4));
+        __m512i high = _mm512_srl_epi32(raw[k + 4], down);
+        q[k] = _mm512_or_si512(field(raw[k], 4 * half, 3), field_left(high, 2, 4));
+        q[k + 4] = _mm512_or_si512(field(raw[k], 4 * half + 2, 3), field_left(high, 1, 4));
     }
 }
 
@@ -153,25 +165,28 @@ INLINE void scales_iq4_xs(const uint8_t *w, size_t stride, sp_scales256 *s)
     set_offset_32(s, 128);
 }
 
-/* Sixteen bytes make 32 elements, low nibbles first. */
-INLINE void step_iq4_xs(const uint8_t *w, size_t stride, int i, __m512i q[16])
+INLINE void load_iq4_xs(const uint8_t *w, size_t stride, int step, __m512i raw[16])
 {
+    load_rows_32(w + offsetof(sp_block_iq4_xs, qs) + 32 * step, stride, raw);
+}
+
+/* Sixteen bytes make 32 elements, low nibbles first. */
+INLINE void take_iq4_xs(const __m512i raw[16], int step, int half, __m512i q[8])
+{
+    (void)step;
     const __m512i table = iq4_table();
-    __m512i v[8];
-    load_rows_32(w + offsetof(sp_block_iq4_xs, qs) + 32 * i, stride, v);
-    for (int k = 0; k < 8; k++) {
-        __m512i *half = q + k / 4 * 8 + k % 4;
-        half[0] = _mm512_shuffle_epi8(table, field(v[k], 0, 15));
-        half[4] = _mm512_shuffle_epi8(table, field(v[k], 4, 15));
+    for (int k = 0; k < 4; k++) {
+        q[k] = _mm512_shuffle_epi8(table, field(raw[4 * half + k], 0, 15));
+        q[k + 4] = _mm512_shuffle_epi8(table, field(raw[4 * half + k], 4, 15));
     }
 }
 
-static const format256 fields_q2_k = {true, 16, true, scales_q2_k, step_q2_k};
-static const format256 fields_q3_k = {true, 16, false, scales_q3_k, step_q3_k};
-static const format256 fields_q4_k = {false, 32, true, scales_k4, step_q4_k};
-static const format256 fields_q5_k = {false, 32, true, scales_k4, step_q5_k};
-static const format256 fields_q6_k = {true, 16, false, scales_q6_k, step_q6_k};
-static const format256 fields_iq4_xs = {false, 32, false, scales_iq4_xs, step_iq4_xs};
+static const format256 fields_q2_k = {true, 16, true, scales_q2_k, load_q2_k, take_q2_k};
+static const format256 fields_q3_k = {true, 16, false, scales_q3_k, load_q3_k, take_q3_k};
+static const format256 fields_q4_k = {false, 32, true, scales_k4, load_q4_k, take_q4_k};
+static const format256 fields_q5_k = {false, 32, true, scales_k4, load_q5_k, take_q5_k};
+static const format256 fields_q6_k = {true, 16, false, scales_q6_k, load_q6_k, take_q6_k};
+static const format256 fields_iq4_xs = {false, 32, false, scales_iq4_xs, load_iq4_xs, take_iq4_xs};
 
 ROWS_256(q2_k, sp_tiles_16_min_avx512, 1)
 ROWS_256(q3_k, sp_tiles_16_offset_avx512, 2)
