@@ -189,10 +189,10 @@ static const format256 fields_q6_k = {true, 16, false, scales_q6_k, load_q6_k, t
 static const format256 fields_iq4_xs = {false, 32, false, scales_iq4_xs, load_iq4_xs, take_iq4_xs};
 
 ROWS_256(q2_k, sp_tiles_16_min_avx512, 1)
-ROWS_256(q3_k, sp_tiles_16_offset_avx512, 2)
+ROWS_256(q3_k, sp_tiles_16_offset_avx512, 1)
 ROWS_256(q4_k, sp_tiles_32_min_avx512, 1)
 ROWS_256(q5_k, sp_tiles_32_min_avx512, 1)
-ROWS_256(q6_k, sp_tiles_16_offset_avx512, 4)
+ROWS_256(q6_k, sp_tiles_16_offset_avx512, 1)
 ROWS_256(iq4_xs, sp_tiles_32_offset_avx512, 1)
 
 /* --- blocks of 32 ----------------------------------------------------------------------------------------- */
@@ -278,10 +278,10 @@ static const format32 fields_q5_0 = {16, false, block_q5_0};
 static const format32 fields_q5_1 = {0, true, block_q5_1};
 static const format32 fields_iq4_nl = {128, false, block_iq4_nl};
 
-ROWS_32(q8_0, sp_tiles_b32_avx512, 8)
-ROWS_32(q4_0, sp_tiles_b32_avx512, 3)
+ROWS_32(q8_0, sp_tiles_b32_avx512, 3)
+ROWS_32(q4_0, sp_tiles_b32_avx512, 1)
 ROWS_32(q4_1, sp_tiles_b32_min_avx512, 3)
-ROWS_32(q5_0, sp_tiles_b32_avx512, 2)
+ROWS_32(q5_0, sp_tiles_b32_avx512, 1)
 ROWS_32(q5_1, sp_tiles_b32_min_avx512, 2)
 ROWS_32(iq4_nl, sp_tiles_b32_avx512, 1)
 
