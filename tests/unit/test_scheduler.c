@@ -494,6 +494,28 @@ static void a_second_turn_evaluates_only_what_is_new(void **state)
 
 /* --- fairness, limits, going away ----------------------------------------------------------------------- */
 
+/* A job that is waiting, and a time just before and just after its submission: it starts as long after as it waited. */
+typedef struct timed_job {
+    sp_job *job;
+    double before, after;
+} timed_job;
+
+static timed_job submit_timed(engine *e, const sp_job_request *request)
+{
+    timed_job t = {.before = sp_seconds()};
+    t.job = submit(e, request);
+    t.after = sp_seconds();
+    return t;
+}
+
+/* Takes what the job writes; between t->before and t->after it started. */
+static void finish_timed(timed_job *t, record *r)
+{
+    finish(t->job, r);
+    t->before += r->usage.waited_s;
+    t->after += r->usage.waited_s;
+}
+
 static void owners_take_turns(void **state)
 {
     (void)state;
@@ -502,22 +524,18 @@ static void owners_take_turns(void **state)
     start_engine(&e, 1, 64, 256, N_LONG);
     sp_job_request first = request_of(&e, 300, -1, "x"), many = request_of(&e, 8, 20, "many"),
                    one = request_of(&e, 8, 20, "one");
-    sp_job *running = submit(&e, &first), *of_many[10], *of_one[2];
-    for (int i = 0; i < 10; i++) of_many[i] = submit(&e, &many);
-    for (int i = 0; i < 2; i++) of_one[i] = submit(&e, &one);
+    sp_job *running = submit(&e, &first);
+    timed_job of_many[10], of_one[2];
+    for (int i = 0; i < 10; i++) of_many[i] = submit_timed(&e, &many);
+    for (int i = 0; i < 2; i++) of_one[i] = submit_timed(&e, &one);
     sp_job_release(running);
-    double waited_many[10], waited_one[2];
     for (int i = 0; i < 10; i++) {
-        finish(of_many[i], &r);
-        waited_many[i] = r.usage.waited_s;
-        if (i > 0) assert_true(waited_many[i] > waited_many[i - 1]);
+        finish_timed(&of_many[i], &r);
+        if (i > 0) assert_true(of_many[i - 1].before < of_many[i].after);
     }
-    for (int i = 0; i < 2; i++) {
-        finish(of_one[i], &r);
-        waited_one[i] = r.usage.waited_s;
-    }
-    assert_true(waited_one[0] < waited_many[2]);
-    assert_true(waited_one[1] < waited_many[3]);
+    for (int i = 0; i < 2; i++) finish_timed(&of_one[i], &r);
+    assert_true(of_one[0].before < of_many[2].after);
+    assert_true(of_one[1].before < of_many[3].after);
     clear_record(&r);
     stop_engine(&e);
 }
