@@ -47,5 +47,42 @@ INLINE __m512i add_neighbours(__m512i a, __m512i b)
     return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
+INLINE __m512i load_64(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+/* 32 bytes in both halves. */
+INLINE __m512i load_twice(const void *p)
+{
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)p));
+}
+
+/* a | (b & c) */
+INLINE __m512i or_and(__m512i a, __m512i b, __m512i c)
+{
+    return _mm512_ternarylogic_epi32(a, b, c, 0xf8);
+}
+
+/* Words of the upper half moved down by n. */
+INLINE __m512i upper_down(__m512i v, int n)
+{
+    return _mm512_srlv_epi16(v, _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16((short)n), 1));
+}
+
+/* Where to ask for lines while w is read from end to end: `lead` bytes further on, behind the last row in what comes next. */
+INLINE const uint8_t *further_on(const sp_matmul *m, const uint8_t *w, size_t lead)
+{
+    const uint8_t *end = (const uint8_t *)m->w + (size_t)m->n_rows * m->w_stride, *next = w + lead;
+    return next >= end && m->next ? (const uint8_t *)m->next + (next - end) : next;
+}
+
+/* Sums so far of n_rows rows: zeros where nothing was added yet. */
+INLINE __m512 begin_sums(const sp_matmul *m, int64_t row, int64_t n_rows, bool first)
+{
+    __mmask16 mask = (__mmask16)((1u << n_rows) - 1);
+    return first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, m->y + row);
+}
+
 #endif
 #endif

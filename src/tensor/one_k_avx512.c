@@ -29,29 +29,6 @@ typedef struct format_one {
 
 /* --- pieces ------------------------------------------------------------------------------------------------- */
 
-INLINE __m512i load_64(const void *p)
-{
-    return _mm512_loadu_si512(p);
-}
-
-/* 32 bytes in both halves. */
-INLINE __m512i load_twice(const void *p)
-{
-    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)p));
-}
-
-/* a | (b & c) */
-INLINE __m512i or_and(__m512i a, __m512i b, __m512i c)
-{
-    return _mm512_ternarylogic_epi32(a, b, c, 0xf8);
-}
-
-/* Words of the upper half moved down by n. */
-INLINE __m512i upper_down(__m512i v, int n)
-{
-    return _mm512_srlv_epi16(v, _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16((short)n), 1));
-}
-
 /* Bytes a, b, c, d of every 128-bit part as words (at = 0) or as words' upper bytes (at = 1): one in each part. */
 INLINE __m512i spread_scales(__m512i scales, int a, int b, int c, int d, int at)
 {

@@ -40,12 +40,6 @@ static void load_span(const sp_act_q8k *a, int64_t n_blocks, one_span *s)
     }
 }
 
-/* The two upper bits of 64 elements, in bits 4 and 5 of bytes: fields 2 k and 2 k + 1 of 32 bytes. */
-INLINE __m512i upper_bits(__m512i h, int k)
-{
-    return _mm512_and_si512(k ? h : _mm512_slli_epi16(h, 4), every_byte(48));
-}
-
 /* sum + the products of quarter k with their scales, of which each belongs to eight words. */
 INLINE __m512i add_quarter(__m512i sum, __m512i q, const __m512i *x, int k, __m512i scales)
 {
@@ -59,19 +53,16 @@ INLINE __m512i add_quarter(__m512i sum, __m512i q, const __m512i *x, int k, __m5
 INLINE __m512i dot_block(const sp_block_q6_k *b, const __m512i *x, __m256i sums)
 {
     __m256i scales = _mm256_cvtepi8_epi16(load_16(b->scales));
-    __m512i spread = _mm512_castsi256_si512(scales), nibble = every_byte(15);
+    __m512i spread = _mm512_castsi256_si512(scales);
+    __m512i nibble = every_byte(15), bits = every_byte(48);
     __m512i sum =
         _mm512_sub_epi32(_mm512_setzero_si512(),
                          _mm512_zextsi256_si512(_mm256_slli_epi32(_mm256_madd_epi16(scales, sums), 5)));
-    const __m512i down =
-        _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1); /* of the upper 32 bytes */
     for (int i = 0; i < 2; i++) {
-        __m512i v = _mm512_loadu_si512(b->ql + 64 * i);
-        __m512i h = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(b->qh + 32 * i)));
-        h = _mm512_srlv_epi16(h, down);
-        __m512i q = _mm512_or_si512(_mm512_and_si512(v, nibble), upper_bits(h, 0));
+        __m512i v = load_64(b->ql + 64 * i), h = upper_down(load_twice(b->qh + 32 * i), 2);
+        __m512i q = or_and(_mm512_and_si512(v, nibble), _mm512_slli_epi16(h, 4), bits);
         sum = add_quarter(sum, q, x, 2 * i, spread);
-        q = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(v, 4), nibble), upper_bits(h, 1));
+        q = or_and(_mm512_and_si512(_mm512_srli_epi16(v, 4), nibble), h, bits);
         sum = add_quarter(sum, q, x, 2 * i + 1, spread);
     }
     return sum;
@@ -145,15 +136,13 @@ static void multiply_sixteen(const sp_matmul *m, const one_span *s, int64_t firs
 {
     waiting wait;
     const int64_t n_rows = m->n_rows - row < ROWS ? m->n_rows - row : ROWS;
-    const __mmask16 mask = (__mmask16)((1u << n_rows) - 1);
     const uint8_t *w = (const uint8_t *)m->w + (size_t)row * m->w_stride + (size_t)first * BYTES;
-    const uint8_t *end = (const uint8_t *)m->w + (size_t)m->n_rows * m->w_stride, *next = w + LEAD;
-    if (next >= end && m->next) next = (const uint8_t *)m->next + (next - end);
-    one_walk o = {w, m->w_stride - (size_t)s->n_blocks * BYTES, 0, n_rows, begin_fetch(next)};
+    one_walk o = {w, m->w_stride - (size_t)s->n_blocks * BYTES, 0, n_rows,
+                  begin_fetch(further_on(m, w, LEAD))};
     dot_rows(s, o, &wait);
-    __m512 y = first == 0 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, m->y + row);
+    __m512 y = begin_sums(m, row, n_rows, first == 0);
     y = n_rows == ROWS ? add_blocks(s, &wait, ROWS, y) : add_blocks(s, &wait, n_rows, y);
-    _mm512_mask_storeu_ps(m->y + row, mask, y);
+    store_sums(m, row, n_rows, 0, 1, &y);
 }
 
 void sp_matmul_one_q6_k_avx512(const sp_matmul *m)

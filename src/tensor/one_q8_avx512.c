@@ -134,22 +134,19 @@ static void multiply_sixteen(const sp_matmul *m, const one_span *s, size_t first
 {
     waiting wait[SPAN];
     const int64_t n = m->n_rows - row < 16 ? m->n_rows - row : 16;
-    const uint8_t *end = (const uint8_t *)m->w + (size_t)m->n_rows * m->w_stride;
-    const __mmask16 mask = (__mmask16)((1u << n) - 1);
     const uint8_t *w = (const uint8_t *)m->w + (size_t)row * m->w_stride + first * BYTES;
-    const uint8_t *next = w + LEAD + s->n_pieces * SHARE;
+    const uint8_t *next = further_on(m, w, LEAD + (size_t)s->n_pieces * SHARE);
     const bool whole = (size_t)s->n_blocks * BYTES == m->w_stride;
     const size_t step = whole ? (size_t)s->n_pieces * SHARE : m->w_stride;
-    if (next >= end && m->next) next = (const uint8_t *)m->next + (next - end);
     for (int64_t r = 0; r < n; r++, w += m->w_stride, next += step) multiply_row(s, w, r, next, wait);
     for (int p = 0; p < s->n_pieces; p++)
         for (int64_t r = n; r < 16; r++) wait[p].sum[r] = wait[p].d[r] = _mm512_setzero_ps();
-    __m512 y = first == 0 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, m->y + row);
+    __m512 y = begin_sums(m, row, n, first == 0);
     for (int p = 0; p < s->n_pieces; p++) {
         for (int i = 0; i < SHARE; i += 64) _mm_prefetch((const char *)next + p * SHARE + i, _MM_HINT_T0);
         y = add_blocks(&wait[p], p + 1 < s->n_pieces ? BLOCKS : s->n_last, y);
     }
-    _mm512_mask_storeu_ps(m->y + row, mask, y);
+    store_sums(m, row, n, 0, 1, &y);
 }
 
 void sp_matmul_one_q8_0_avx512(const sp_matmul *m)
